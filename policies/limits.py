@@ -1,0 +1,133 @@
+"""Every upper bound of the product, with its reason (law 12). Checked at the border, printed in the docs."""
+
+from typing import Final
+
+# --- numbers -------------------------------------------------------------------------------------
+REQUESTED_MAX: Final = 2**53 - 1
+"""One quantity on the wire, in the feature's unit: what JSON producers and Lua can both hold exactly."""
+QUANTITY_MAX: Final = 10**15
+"""One scaled quantity (R22): nine of them still fit a counter."""
+COUNTER_MAX: Final = 9 * 10**15
+"""One counter, scaled: below 2^53, since Redis Lua counts in doubles."""
+QUANTITY_TEXT: Final = 40
+"""Characters of a quantity sent as text; longer ones are refused unread."""
+DECIMALS_MAX: Final = 9
+"""Digits after the point that a meter keeps: with QUANTITY_MAX still a million whole units."""
+
+# --- text ----------------------------------------------------------------------------------------
+ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,127}$"
+"""Ids that callers choose (tenant, service, entity, event): they stand in paths, so no space, quote or slash."""
+ID_LENGTH: Final = 128
+CATALOG_ID_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+"""Ids in plan files (plans, features, add-ons); they become parts of policy ids and of key names."""
+KEY_LENGTH: Final = 256
+"""The secret of an API key as it is sent."""
+NAME_LENGTH: Final = 200
+REASON_LENGTH: Final = 500
+PROPERTY_COUNT: Final = 16
+"""Keys in `properties` of an event or `context` of a check."""
+PROPERTY_LENGTH: Final = 256
+EMAIL_LENGTH: Final = 254
+IDEMPOTENCY_KEY_LENGTH: Final = 255
+METADATA_COUNT: Final = 50
+METADATA_LENGTH: Final = 500
+
+# --- requests ------------------------------------------------------------------------------------
+BODY_BYTES: Final = 8 * 1024 * 1024
+"""One HTTP body: a full batch of usage with room to spare."""
+NESTING_DEPTH: Final = 32
+"""Arrays and objects in one JSON body; deeper input would reach the decoder's recursion limit."""
+BODY_CONTAINERS: Final = 100_000
+"""Arrays and objects in one JSON body: five times those of a full batch."""
+BODY_SECONDS: Final = 30
+"""How long a body may take to arrive, so that a sender who trickles holds no place for ever."""
+HEAD_BYTES: Final = 32 * 1024
+"""Request line and headers together."""
+HEAD_SECONDS: Final = 20
+"""How long they may take to arrive, after the connection or the request before."""
+FIELD_ERRORS: Final = 100
+"""Bad fields told in one answer."""
+CHECK_BATCH: Final = 1_000
+USAGE_BATCH: Final = 10_000
+SCRIPT_BATCH: Final = 1_000
+"""Events of one script call: about 3 ms of a server that serves one caller at a time."""
+LIST_LIMIT: Final = 1_000
+LIST_LIMIT_DEFAULT: Final = 100
+SERIES_POINTS: Final = 100_000
+"""Points of one usage report, over all its series."""
+REJECTED_DAYS: Final = 35
+"""How long a rejected event stays visible."""
+
+# --- time ----------------------------------------------------------------------------------------
+EVENT_AGE_DAYS: Final = 35
+"""How late an event may come; less than the dedupe horizon, so that no duplicate outlives its key."""
+EVENT_AHEAD_SECONDS: Final = 300
+"""How far ahead a sender's clock may run."""
+MARK_HOURS: Final = 48
+"""How long Redis remembers an event's id (R26)."""
+DEDUPE_DAYS: Final = 60
+"""How long Postgres remembers it, at least."""
+BACKDATE_DAYS: Final = 400
+"""How far back a subscription may start: a year of history and the month it began in."""
+START_AHEAD_DAYS: Final = 400
+"""How far ahead a subscription may be scheduled to start."""
+ANCHOR_YEAR_MIN: Final = 1990
+"""The first year of an anchor: period arithmetic is tested from here on."""
+LAST_KNOWN_HOURS: Final = 24
+"""How old the state behind a `lastKnown` answer may be (R29)."""
+KEY_OVERLAP_HOURS: Final = 30 * 24
+"""How long a rotated key may go on to work beside its successor."""
+IDEMPOTENCY_HOURS: Final = 24
+"""How long an Idempotency-Key answers with the first response."""
+PHASES: Final = 32
+"""Phases of a subscription that a snapshot carries; older ones stay in Postgres."""
+
+# --- catalog -------------------------------------------------------------------------------------
+CATALOG_FILE_BYTES: Final = 1_000_000
+CATALOG_FILES: Final = 2_000
+CATALOG_BYTES: Final = 32_000_000
+CATALOG_DEPTH: Final = 32
+CATALOG_FINDINGS: Final = 1_000
+"""Findings of one check; the rest is summed up in one line."""
+FEATURES: Final = 1_000
+PLANS: Final = 1_000
+ADDONS: Final = 50
+"""Add-ons of one subscription."""
+CAPS: Final = 4
+"""Caps of one feature in one plan: each is an axis of the decision table."""
+TIERS: Final = 50
+"""Tiers of one price."""
+THRESHOLDS: Final = 10
+ROLLOVER_INTERVALS: Final = 120
+TRIAL_DAYS: Final = 730
+GRACE_DAYS: Final = 365
+"""Days of grace, and of restriction, after a failed payment."""
+MONEY_DIGITS: Final = 9
+"""Digits before the point of one amount in a plan file, in major units."""
+MONEY_DECIMALS: Final = 12
+"""Digits after the point of a unit price; a price that is charged as it stands has at most 3."""
+STATIC_VALUE_LENGTH: Final = 4_000
+"""Characters of a static feature's text, or of an object as JSON."""
+GUARD_FILE_BYTES: Final = 64 * 1024
+GUARD_TOKENS: Final = 300
+GUARD_DEPTH: Final = 32
+
+# --- caches and waits ----------------------------------------------------------------------------
+SLICES_ALIVE: Final = 4_096
+"""Parsed policy slices of one worker: about 38 MB."""
+FACTS_ALIVE: Final = 1_024
+"""Handles of tenant facts of one worker; tenants with equal facts share one."""
+SNAPSHOTS_ALIVE: Final = 20_000
+"""Tenants whose snapshot one worker keeps."""
+KEYS_ALIVE: Final = 10_000
+"""API keys that one worker remembers."""
+KEY_SECONDS: Final = 5
+"""How long it believes one, while Postgres answers: a revocation holds after that."""
+REDIS_TIMEOUT_S: Final = 0.5
+POSTGRES_TIMEOUT_S: Final = 1.0
+"""How long a request waits for a server that hangs before it answers without it."""
+FLUSH_EVENTS: Final = 10_000
+FLUSH_INTERVAL_S: Final = 0.25
+"""One flush transaction (R30): whichever comes first."""
+TRIM_DELAY_S: Final = 900
+"""Journal entries stay this long after their commit, so that a restore of Postgres loses no usage."""

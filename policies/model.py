@@ -1,0 +1,152 @@
+"""The nouns of a compiled catalog. Quantities are scaled integers (10^-decimals of the feature's unit).
+
+A catalog is read from files by `policies.compiler` and never changes afterwards; `source` is always
+`path:line` in the files that it was read from.
+"""
+
+from typing import Literal
+
+import msgspec
+
+FeatureType = Literal["boolean", "static", "metered"]
+ValueType = Literal["integer", "decimal", "string", "object"]
+Aggregation = Literal["sum", "count", "max", "unique"]
+Interval = Literal["hour", "day", "week", "month", "year", "never"]
+BillingInterval = Literal["day", "week", "month", "year"]
+Anchor = Literal["subscription", "calendar"]
+WhenUnavailable = Literal["allow", "deny", "lastKnown"]
+EntityUse = Literal["optional", "required", "none"]
+Combine = Literal["sum", "max", "any", "tightest"]
+CapScope = Literal["tenant", "entity"]
+PriceModel = Literal["perUnit", "package", "graduated", "volume"]
+BillingStatus = Literal["good", "grace", "restricted", "suspended", "paused", "ended", "pending"]
+
+
+class Noun(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What all nouns share: frozen, by keyword, camelCase when stored as JSON."""
+
+
+class Feature(Noun, frozen=True):
+    """Anything that can be sold or withheld."""
+
+    id: str
+    type: FeatureType
+    name: str
+    source: str
+    description: str = ""
+    value_type: ValueType | None = None
+    """Of a static feature; None for the others."""
+    unit: str = ""
+    decimals: int = 0
+    aggregation: Aggregation = "sum"
+    property: str | None = None
+    properties: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    entity: EntityUse = "none"
+    when_unavailable: WhenUnavailable = "deny"
+    combine: Combine | None = None
+    ai: bool = False
+    costly: bool = False
+    always: bool = False
+    """Kept whatever the billing status is."""
+
+
+class Tier(Noun, frozen=True):
+    """A step of a graduated or volume price. Amounts are decimal strings in major currency units."""
+
+    up_to: int | None = None
+    unit_amount: str = "0"
+    flat_amount: str = "0"
+
+
+class Overage(Noun, frozen=True):
+    """What may be used past the granted quantity, and its price."""
+
+    source: str
+    up_to: int | None = None
+    """Overage units, scaled, counted from 0; None is without end."""
+    model: PriceModel = "perUnit"
+    unit_amount: str | None = None
+    size: int | None = None
+    amount: str | None = None
+    tiers: tuple[Tier, ...] = ()
+    minimum: str | None = None
+
+
+class Rollover(Noun, frozen=True):
+    """What an unused rest carries into following periods."""
+
+    max: int
+    intervals: int = 1
+
+
+class Cap(Noun, frozen=True):
+    """A limit inside the usage interval; every cap is an axis of its own."""
+
+    source: str
+    limit: int
+    interval: Interval
+    per: CapScope = "tenant"
+
+
+class BooleanTerms(Noun, frozen=True, tag="boolean"):
+    """The plan gives the feature."""
+
+    source: str
+
+
+class StaticTerms(Noun, frozen=True, tag="static"):
+    """The plan gives a value: a number (scaled), a text, or an object as JSON text."""
+
+    source: str
+    value: int | str
+    display: str
+    """The value as the file says it; of an object its canonical JSON."""
+
+
+class MeteredTerms(Noun, frozen=True, tag="metered"):
+    """The plan gives a quantity in each usage interval."""
+
+    source: str
+    included: int | None
+    """None is unlimited."""
+    included_source: str
+    interval: Interval = "month"
+    anchor: Anchor = "subscription"
+    overage: Overage | None = None
+    rollover: Rollover | None = None
+    caps: tuple[Cap, ...] = ()
+    thresholds: tuple[str, ...] = ()
+
+
+Terms = BooleanTerms | StaticTerms | MeteredTerms
+
+
+class PlanVersion(Noun, frozen=True):
+    """A plan's immutable compiled content, self-contained: it carries the features that it speaks of."""
+
+    version: str
+    """`pro@9f2c41d0`: the plan's id and the first 8 hex digits of its content's hash."""
+    plan_id: str
+    name: str
+    currency: str
+    price: str
+    interval: BillingInterval
+    source: str
+    features: dict[str, Feature]
+    terms: dict[str, Terms]
+    trial_days: int | None = None
+    grace_days: int = 0
+    restricted_days: int = 0
+
+
+class Catalog(Noun, frozen=True):
+    """All plan files at one revision, compiled."""
+
+    hash: str
+    """`sha256:` and 64 hex digits over the canonical content of its files."""
+    features: dict[str, Feature]
+    plans: dict[str, PlanVersion]
+    """By plan id."""
+    fallback_plan: str | None = None
+    ladder: tuple[str, ...] = ()
