@@ -1,0 +1,1 @@
+"""What happens without a request: flush, certify, deliver, watch."""

@@ -1,0 +1,44 @@
+"""Brings the journal over to Postgres, after certifying a server that is new; then takes back duplicates."""
+
+from datetime import datetime
+
+from jobs.context import JobContext
+from store import certify, corrections, flush
+from store.counters import FenceClosedError
+
+
+async def run(context: JobContext, now: datetime) -> str:
+    """Flushes until nothing is left; says what it did, or nothing.
+
+    Errors: UnavailableError, RedisAwayError; it is right to run it again.
+    """
+    opened = await certify.certify(
+        context.pool, context.link, now=now, rewrite=not context.config.redis_config_forbidden
+    )
+    done: list[str] = [f"opened {len(opened)} shards"] if opened else []
+    total = flush.Flushed()
+    while True:
+        flushed = await flush.flush_once(context.pool, context.link, now=context.clock.now())
+        total = _sum(total, flushed)
+        if not flushed.more:
+            break
+    if total.entries:
+        done.append(f"{total.events} events of {total.entries} entries, {total.duplicates} duplicates")
+    if total.quarantined:
+        done.append(f"{total.quarantined} damaged entries set aside")
+    try:
+        applied = await corrections.apply_corrections(context.pool, context.counters, now=now)
+    except FenceClosedError:
+        applied = 0  # the certification that comes next makes them needless
+    if applied:
+        done.append(f"{applied} corrections")
+    return ", ".join(done)
+
+
+def _sum(one: flush.Flushed, other: flush.Flushed) -> flush.Flushed:
+    return flush.Flushed(
+        entries=one.entries + other.entries,
+        events=one.events + other.events,
+        duplicates=one.duplicates + other.duplicates,
+        quarantined=one.quarantined + other.quarantined,
+    )

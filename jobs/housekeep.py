@@ -1,0 +1,28 @@
+"""Lets go of what has served its time: journal entries, rejected events, old answers, past counters."""
+
+from datetime import datetime, timedelta
+
+from jobs.context import JobContext
+from policies import limits
+from store import flush, postgres, queries
+from store.certify import COUNTER_LIFE
+
+sql = queries.Queries("retention")
+
+
+async def run(context: JobContext, now: datetime) -> str:
+    """Deletes by age; idempotent.
+
+    Errors: UnavailableError, RedisAwayError.
+    """
+    await flush.trim(context.pool, context.link, now=now)
+    ages = (
+        (sql.rejected, timedelta(days=limits.REJECTED_DAYS)),
+        (sql.idempotency, timedelta(hours=limits.IDEMPOTENCY_HOURS)),
+        (sql.counters, COUNTER_LIFE),
+    )
+    gone = 0
+    for query, age in ages:
+        async with postgres.transaction(context.pool) as connection:
+            gone += await postgres.execute(connection, query, {"before": now - age})
+    return f"{gone} rows" if gone else ""

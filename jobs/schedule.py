@@ -1,0 +1,26 @@
+"""The table of jobs. APScheduler only ticks: each is right whenever, wherever and however often it runs."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from jobs import announce, flush, housekeep
+from jobs.context import JobContext
+from policies import limits
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job and how often it is begun, in seconds. It answers what it did, in words, or nothing."""
+
+    name: str
+    every_s: float
+    run: Callable[[JobContext, datetime], Awaitable[str]]
+
+
+JOBS: Final = (
+    Job(name="flush", every_s=limits.FLUSH_INTERVAL_S, run=flush.run),
+    Job(name="announce", every_s=1.0, run=announce.run),
+    Job(name="housekeep", every_s=60.0, run=housekeep.run),
+)

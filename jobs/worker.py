@@ -1,0 +1,92 @@
+"""The worker process: begins every job of the table when it is due, and ends them in order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from apscheduler.executors.asyncio import AsyncIOExecutor
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from jobs.context import JobContext
+from jobs.schedule import JOBS, Job
+from policies import errors
+from service.clock import Clock, SystemClock
+from service.config import Config
+from store import postgres
+from store.counters import Counters
+from store.link import Link, RedisAwayError
+from store.snapshots import Snapshots
+
+STOP_S = 5.0
+"""How long jobs may go on after the order to stop; what is cut off is begun anew by the next worker."""
+
+log = logging.getLogger("metergate.jobs")
+
+
+@asynccontextmanager
+async def open_context(config: Config, clock: Clock | None = None) -> AsyncIterator[JobContext]:
+    """The connections of a worker."""
+    pool = await postgres.open_pool(config.database_url, size=4, application="metergate-worker")
+    link = Link(config.redis_url, verify=not config.redis_config_forbidden)
+    try:
+        yield JobContext(
+            config=config,
+            clock=clock or SystemClock(),
+            pool=pool,
+            link=link,
+            counters=Counters(link),
+            snapshots=Snapshots(pool, link),
+        )
+    finally:
+        await link.close()
+        await pool.close()
+
+
+async def run_job(job: Job, context: JobContext) -> str:
+    """Runs one job once, at the clock's instant."""
+    return await job.run(context, context.clock.now())
+
+
+async def work(config: Config) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_context(config) as context:
+        running: set[asyncio.Task[None]] = set()
+        scheduler = AsyncIOScheduler(
+            timezone="UTC",
+            executors={"default": AsyncIOExecutor()},
+            job_defaults={"misfire_grace_time": None},
+        )
+        for job in JOBS:
+            scheduler.add_job(
+                partial(_tick, job, context, running), "interval", seconds=job.every_s, id=job.name
+            )
+        scheduler.start()
+        await stop.wait()
+        scheduler.pause()
+        # The scheduler's own shutdown would cut off what runs.
+        if running:
+            await asyncio.wait(running, timeout=STOP_S)
+        scheduler.shutdown(wait=False)
+
+
+async def _tick(job: Job, context: JobContext, running: set[asyncio.Task[None]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None, "a job runs in a task"
+    running.add(task)
+    try:
+        said = await run_job(job, context)
+        if said:
+            log.info("%s: %s", job.name, said)
+    except (errors.UnavailableError, RedisAwayError) as error:
+        log.warning("%s: put off: %s", job.name, error)
+    except Exception:
+        log.exception("%s: failed", job.name)
+    finally:
+        running.discard(task)

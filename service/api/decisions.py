@@ -1,0 +1,135 @@
+"""Checks and entitlements: what a tenant may do now, without consuming anything."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from policies import errors, limits
+from policies.decision import Decision
+from service.api import auth, decode, openapi, wire
+from service.api.decode import AnyRequest
+from service.context import Caller, Context
+from service.telemetry import Telemetry
+from service.usecases import check
+
+JSON: Final = "application/json"
+_encode = msgspec.json.Encoder().encode
+
+
+class CheckBody(wire.Body, frozen=True, kw_only=True):
+    """One question. `quantity` is in the feature's unit; of a static number, the count there would be."""
+
+    tenant_id: wire.TenantId
+    feature_id: wire.CatalogId
+    quantity: wire.Quantity = 1
+    entity_id: wire.EntityId | None = None
+    context: wire.Context | None = None
+    at: wire.Instant | None = None
+    explain: bool = False
+
+
+class BatchBody(wire.Body, frozen=True, kw_only=True):
+    """Many questions, answered in their order."""
+
+    checks: Annotated[list[CheckBody], msgspec.Meta(min_length=1, max_length=limits.CHECK_BATCH)]
+
+
+class Decisions(wire.Answer, frozen=True, kw_only=True):
+    """The answers of a batch, in the order of its questions."""
+
+    decisions: list[Decision]
+
+
+class Entitlements(wire.Answer, frozen=True, kw_only=True):
+    """One decision for every feature of the catalog, on one unit of it."""
+
+    entitlements: list[Decision]
+    snapshot_version: int
+
+
+class EntitlementsQuery(wire.Body, frozen=True, kw_only=True):
+    """Whose entitlements, if a tenant's entity is meant."""
+
+    entity_id: wire.EntityId | None = None
+
+
+@post("/v1/check", status_code=200, opt=auth.needs("check") | openapi.takes(CheckBody))
+async def check_one(
+    request: AnyRequest,
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+    telemetry: NamedDependency[Telemetry],
+) -> Response[bytes]:
+    """One decision; denied is 200 with `allowed: false`."""
+    body = await decode.body(request, CheckBody)
+    (decision,) = await _decide(context, caller, telemetry, [(body, "")])
+    return Response(_encode(decision), media_type=JSON)
+
+
+@post("/v1/check/batch", status_code=200, opt=auth.needs("check") | openapi.takes(BatchBody))
+async def check_batch(
+    request: AnyRequest,
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+    telemetry: NamedDependency[Telemetry],
+) -> Response[bytes]:
+    """Many decisions, in order; a malformed question fails the call and is named."""
+    body = await decode.body(request, BatchBody)
+    asked = [(question, f"/checks/{place}") for place, question in enumerate(body.checks)]
+    decisions = await _decide(context, caller, telemetry, asked)
+    return Response(_encode(Decisions(decisions=decisions)), media_type=JSON)
+
+
+@get("/v1/tenants/{tenant_id:str}/entitlements", opt=auth.needs("check"))
+async def entitlements(
+    request: AnyRequest,
+    tenant_id: FromPath[str],
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+) -> Response[bytes]:
+    """All that a tenant may use. An unknown tenant is 404 here: the path names it."""
+    tenant_id = decode.path(tenant_id, wire.TenantId, "tenantId")
+    auth.own_tenant(caller, tenant_id)
+    query = decode.query(request, EntitlementsQuery)
+    decisions, version = await check.entitlements(context, tenant_id, entity_id=query.entity_id)
+    if version == 0:
+        raise errors.NotFoundError(f"There is no tenant {tenant_id}.")
+    answer = Entitlements(entitlements=decisions, snapshot_version=version)
+    return Response(_encode(answer), media_type=JSON)
+
+
+async def _decide(
+    context: Context, caller: Caller, telemetry: Telemetry, asked: Sequence[tuple[CheckBody, str]]
+) -> list[Decision]:
+    questions = []
+    for body, pointer in asked:
+        auth.own_tenant(caller, body.tenant_id)
+        if body.at is not None:
+            detail = "Decisions at another instant are not offered by this version; leave `at` out."
+            raise errors.invalid(f"{pointer}/at", detail)
+        questions.append(_question(body, pointer))
+    decisions = await check.check(context, questions)
+    for decision in decisions:
+        telemetry.count(
+            "metergate_decisions_total", decision.outcome, decision.reason, str(int(decision.degraded))
+        )
+    return decisions
+
+
+def _question(body: CheckBody, pointer: str) -> check.Check:
+    return check.Check(
+        tenant_id=body.tenant_id,
+        feature_id=body.feature_id,
+        quantity=body.quantity,
+        entity_id=body.entity_id,
+        context=body.context or {},
+        explain=body.explain,
+        pointer=pointer,
+    )
+
+
+ROUTES: Final = (check_one, check_batch, entitlements)

@@ -1,0 +1,37 @@
+"""The only reader of time. Everything else takes an instant as an argument (law 8)."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What tells the service the time."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        return datetime.now(UTC)
+
+
+class FixedClock:
+    """A clock that stands until it is moved: tests and simulations."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        """The instant it was set to."""
+        return self.at
+
+
+def monotonic_s() -> float:
+    """Seconds for measuring durations and waits; says nothing about the date."""
+    return time.monotonic()

@@ -1,0 +1,100 @@
+"""The configuration: one frozen Struct, read from the environment once, every finding at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+Durability = Literal["standard", "strict", "lossy"]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What an instance needs to know.
+
+    Every field `name` is read from METERGATE_NAME, or from the file that METERGATE_NAME_FILE names.
+    """
+
+    database_url: str
+    redis_url: str
+    durability: Durability = "standard"
+    embedded: bool = False
+    """The servers are private ones under our supervisor: their death is the end of this process."""
+    redis_config_forbidden: bool = False
+    """A managed Redis that refuses CONFIG: its settings cannot be verified, which you answer for."""
+    postgres_connections: int = 8
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ConfigError(Exception):
+    """The environment does not describe an instance; `findings` names every variable that is wrong."""
+
+    def __init__(self, findings: list[str]) -> None:
+        super().__init__("; ".join(findings))
+        self.findings = findings
+
+
+REQUIRED = ("database_url", "redis_url")
+_TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
+
+
+def read(environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration of this process.
+
+    Errors: ConfigError with all findings.
+    """
+    environment = os.environ if environment is None else environment
+    findings: list[str] = []
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(Config):
+        variable = f"METERGATE_{field.name.upper()}"
+        try:
+            text = _text(environment, variable)
+            if text is not None:
+                values[field.name] = _value(text, field.type)
+            elif field.name in REQUIRED:
+                findings.append(f"{variable} is not set")
+        except (ValueError, OSError) as error:
+            findings.append(f"{variable}: {error}")
+    findings += _wrong_scheme(values)
+    if values.get("durability", "standard") != "standard":
+        findings.append("METERGATE_DURABILITY: this version offers `standard` only")
+    if findings:
+        raise ConfigError(findings)
+    return msgspec.convert(values, Config)
+
+
+def _text(environment: Mapping[str, str], variable: str) -> str | None:
+    if path := environment.get(f"{variable}_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip()
+    return environment.get(variable)
+
+
+def _value(text: str, kind: object) -> object:
+    if kind is bool:
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(f"`{text}` is neither 1 nor 0")
+        return text.lower() in _TRUE
+    if kind is int:
+        return int(text)
+    if kind is str:
+        return text
+    return msgspec.convert(text, cast("type[str]", kind))
+
+
+def _wrong_scheme(values: Mapping[str, object]) -> list[str]:
+    findings = []
+    database, redis = str(values.get("database_url", "")), str(values.get("redis_url", ""))
+    if database and "://" in database and not database.startswith(("postgresql://", "postgres://")):
+        findings.append("METERGATE_DATABASE_URL is not a postgresql:// address")
+    if redis and not redis.startswith(("redis://", "rediss://", "unix://")):
+        findings.append("METERGATE_REDIS_URL is not a redis://, rediss:// or unix:// address")
+    return findings
+
+
+def masked(url: str) -> str:
+    """A server's address with its password blotted out, for people to read."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, login = head.partition("://")
+    return f"{scheme}{slashes}{login.split(':')[0]}:***@{tail}" if at else url

@@ -1,0 +1,41 @@
+"""What every use case is given: the open connections and the caches of this process, made in wiring."""
+
+from dataclasses import dataclass
+
+from policies.engine import Engine
+from service.clock import Clock
+from service.config import Config
+from service.last_known import LastKnown
+from store.api_keys import KeyRing
+from store.catalogs import Catalogs
+from store.counters import Counters
+from store.postgres import Pool
+from store.snapshots import Snapshots
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """One per process, open as long as it runs."""
+
+    config: Config
+    clock: Clock
+    pool: Pool
+    keys: KeyRing
+    counters: Counters
+    catalogs: Catalogs
+    snapshots: Snapshots
+    engine: Engine
+    last_known: LastKnown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who asks: a key with its scopes, or the command line."""
+
+    actor: str
+    """As audit lines name it: `key:<id>`, `cli:<user>`, `job:<name>`."""
+    key_id: str
+    scopes: frozenset[str]
+    tenant_id: str | None
+    """The one tenant that the key is bound to, or None for all."""
+    request_id: str

@@ -1,0 +1,29 @@
+"""The levels that this process read last: what `lastKnown` features are decided on while Redis is away."""
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+from policies import limits
+from store.counters import Want
+
+ALIVE = 100_000
+
+
+class LastKnown:
+    """Levels by what was wanted, bounded, and forgotten after limits.LAST_KNOWN_HOURS."""
+
+    def __init__(self) -> None:
+        self._by_want: OrderedDict[Want, tuple[datetime, tuple[int, ...]]] = OrderedDict()
+
+    def keep(self, want: Want, values: tuple[int, ...], now: datetime) -> None:
+        """Remembers what was read."""
+        self._by_want[want] = (now, values)
+        if len(self._by_want) > ALIVE:
+            self._by_want.popitem(last=False)
+
+    def recall(self, want: Want, now: datetime) -> tuple[int, ...] | None:
+        """What was read last, if it is not too old to answer with."""
+        at, values = self._by_want.get(want, (None, ()))
+        if at is None or now - at > timedelta(hours=limits.LAST_KNOWN_HOURS):
+            return None
+        return values

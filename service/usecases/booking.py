@@ -1,0 +1,122 @@
+"""How an event is booked: the buckets it draws from, the caps it moves, its line in the journal."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from policies import balance, limits, usage
+from policies.entitlement import Right, Snapshot
+from policies.model import MeteredTerms
+from policies.usage import Usage
+from store import journal, keyspace
+from store.certify import COUNTER_LIFE
+from store.counters import Account, CapMove, Recording
+
+CAP_LIFE = timedelta(days=2)
+"""How long a cap's counter lives past its window; it is read only inside it."""
+
+
+class Booked(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that makes sense: `scaled` is its quantity, `at` its instant, `now` that of its arrival."""
+
+    event: Usage
+    scaled: int
+    digest: bytes
+    at: datetime
+    now: datetime
+
+
+def digest(event: Usage) -> bytes:
+    """What an event is recognised by: 16 bytes over tenant, service and id."""
+    identity = f"{event.tenant_id} {event.service_id} {event.event_id}"  # ids hold no space
+    return hashlib.sha256(identity.encode()).digest()[:16]
+
+
+def fingerprint(event: Usage, scaled: int) -> int:
+    """31 bits of what the caller said, so that the same id with another body is told apart."""
+    said = (
+        event.feature_id,
+        scaled,
+        event.timestamp.astimezone(UTC).isoformat() if event.timestamp else "",
+        event.entity_id or "",
+        sorted((event.properties or {}).items()),
+    )
+    digest = hashlib.sha256(msgspec.json.encode(said)).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+def recording(booked: Booked, snapshot: Snapshot, right: Right, current: Right) -> Recording:
+    """What the record script is given. `right` holds at the event's instant, `current` at this one."""
+    event = booked.event
+    assert right.feature is not None, "an unknown feature was refused"
+    window, ends = _window(right, current)
+    caps = _cap_moves(right, event.entity_id, booked.now)
+    line = journal.JournalEvent(
+        kind="record",
+        tenant_id=event.tenant_id,
+        service_id=event.service_id,
+        event_id=event.event_id,
+        feature_id=event.feature_id,
+        entity_id=event.entity_id or "",
+        plan_id=right.plan.plan_id if right.plan else "",
+        quantity=booked.scaled,
+        measured=usage.measured(right.feature, booked.scaled),
+        event_at=journal.microseconds(booked.at),
+        accepted_at=journal.microseconds(booked.now),
+        window=window,
+        ends=ends,
+        caps=caps,
+        digest=booked.digest,
+        fingerprint=fingerprint(event, booked.scaled),
+        properties=dict(event.properties) if event.properties else None,
+    )
+    life_s = int(CAP_LIFE.total_seconds())
+    return Recording(
+        account=_account(snapshot, right, window, ends),
+        measured=line.measured,
+        digest=booked.digest,
+        fingerprint=line.fingerprint,
+        payload=journal.encode(line),
+        caps=tuple(CapMove(cap.window, cap.field, cap.ends + life_s) for cap in caps),
+    )
+
+
+def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
+    room = balance.capacity(right.terms, trial=right.trial)
+    return Account(
+        tenant_id=right.tenant_id,
+        snapshot_version=snapshot.version,
+        feature_id=right.feature_id,
+        window=window,
+        included=limits.COUNTER_MAX if room.included is None else room.included,
+        overage=room.up_to,
+        ends=ends + int(COUNTER_LIFE.total_seconds()) if ends else 0,
+    )
+
+
+def _window(right: Right, current: Right) -> tuple[str, int]:
+    """The time window whose buckets an event draws from, and its end (unix seconds, 0: never).
+
+    Late events move only the current and the previous period (R20); older ones change reports, not counters.
+    """
+    span, ours = right.period, current.period
+    assert span is not None, "a metered right has a period"
+    if ours is not None and span.end is not None and span != ours and span.end < ours.start:
+        return "", 0
+    interval = right.terms.interval if isinstance(right.terms, MeteredTerms) else "month"
+    return keyspace.window(interval, span), int(span.end.timestamp()) if span.end else 0
+
+
+def _cap_moves(right: Right, entity_id: str | None, now: datetime) -> tuple[CapMove, ...]:
+    """The caps whose window the event shares with this instant."""
+    if not isinstance(right.terms, MeteredTerms):
+        return ()
+    moves = []
+    for cap, span in zip(right.terms.caps, right.cap_windows, strict=True):
+        current = span.end is None or now < span.end
+        if current and (cap.per == "tenant" or entity_id is not None):
+            field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
+            ends = int(span.end.timestamp()) if span.end else 0
+            moves.append(CapMove(keyspace.window(cap.interval, span), field, ends))
+    return tuple(dict.fromkeys(moves))

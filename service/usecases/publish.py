@@ -1,0 +1,125 @@
+"""Publishing a catalog: checked whole, kept for ever, made active; or refused with all findings."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from policies import engine, errors
+from policies.compiler import build
+from policies.compiler.findings import Finding
+from policies.model import Catalog
+from service.context import Caller, Context
+from store import audit, catalogs, postgres
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What came of it. `new` is False when this very catalog was published before."""
+
+    hash: str
+    new: bool
+    activated: bool
+    findings: list[Finding]
+    """Warnings; a catalog with errors is not published."""
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A catalog and what was found in it; `catalog` is None if and only if a finding is an error."""
+
+    catalog: Catalog | None
+    findings: list[Finding]
+
+
+async def examine(files: Mapping[str, str]) -> Examined:
+    """Compiles the files off the event loop, down to validated Cedar."""
+    return await asyncio.to_thread(_examine, dict(files))
+
+
+async def publish(context: Context, caller: Caller, files: Mapping[str, str], *, message: str) -> Publication:
+    """Publishes and activates. Subscriptions stay on the plan versions that they have.
+
+    Of two who publish at once, one waits for the other, and its catalog is then the active one.
+    Errors: CatalogError with every finding, ConflictError when it would change what stored numbers mean,
+    UnavailableError. The active catalog stays as it was then.
+    """
+    examined = await examine(files)
+    if examined.catalog is None:
+        raise refused(examined.findings)
+    catalog = examined.catalog
+    now = context.clock.now()
+    async with postgres.transaction(context.pool) as connection:
+        await catalogs.lock_activations(connection)
+        active_hash = await catalogs.read_active_hash(connection)
+        active = await catalogs.read(connection, active_hash) if active_hash else None
+        if active is not None:
+            _refuse_new_meaning(active, catalog)
+        new = await catalogs.publish(
+            connection, catalog, files, message=message, author=caller.actor, now=now
+        )
+        activated = active_hash != catalog.hash
+        if activated:
+            await catalogs.activate(connection, catalog.hash, by=caller.actor, now=now)
+            line = audit.Line(
+                at=now,
+                actor=caller.actor,
+                action="catalog.publish" if new else "catalog.activate",
+                subject=catalog.hash,
+                before={"hash": active_hash} if active_hash else None,
+                after={"hash": catalog.hash, "plans": [plan.version for plan in catalog.plans.values()]},
+                reason=message,
+                request_id=caller.request_id,
+            )
+            await audit.append(connection, line)
+    await context.catalogs.refresh()
+    return Publication(hash=catalog.hash, new=new, activated=activated, findings=examined.findings)
+
+
+def refused(findings: list[Finding]) -> errors.CatalogError:
+    """All findings as one error; each is named by file, line and column."""
+    wrong = [finding for finding in findings if finding.severity == "error"]
+    count = f"{len(wrong)} errors" if len(wrong) > 1 else "1 error"
+    told = tuple(
+        errors.FieldError(f"{finding.path}:{finding.line}:{finding.column}", finding.sentence())
+        for finding in findings
+    )
+    return errors.CatalogError(f"The catalog has {count}; the active one stays.", errors=told)
+
+
+def _examine(files: dict[str, str]) -> Examined:
+    compiled = build.compile_catalog(files)
+    findings = list(compiled.findings)
+    if compiled.catalog is None:
+        return Examined(catalog=None, findings=findings)
+    for plan in compiled.catalog.plans.values():
+        for sentence in engine.validate(plan):
+            path, _, line = plan.source.rpartition(":")
+            findings.append(
+                Finding(
+                    path=path,
+                    line=int(line),
+                    column=1,
+                    severity="error",
+                    slug="cedar",
+                    text=plan.plan_id,
+                    message=sentence,
+                )
+            )
+    broken = any(finding.severity == "error" for finding in findings)
+    return Examined(catalog=None if broken else compiled.catalog, findings=findings)
+
+
+def _refuse_new_meaning(active: Catalog, catalog: Catalog) -> None:
+    """Stored quantities are integers of 10^-decimals, so a feature's decimals and type are for life (R22)."""
+    for feature in catalog.features.values():
+        known = active.features.get(feature.id)
+        if known is None:
+            continue
+        for name, before, after in (
+            ("decimals", known.decimals, feature.decimals),
+            ("type", known.type, feature.type),
+            ("aggregation", known.aggregation, feature.aggregation),
+        ):
+            if before != after:
+                raise errors.ConflictError(
+                    f"{feature.id} has {name} {before}; a publish cannot make it {after}. Use a new feature."
+                )

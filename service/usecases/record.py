@@ -1,0 +1,172 @@
+"""What was used: checks events one by one, books them through the record script, tells what became of each.
+
+It has already happened, so it always counts: past the limit, without the feature in the plan, without a
+subscription it is excess. Only what makes no sense is rejected, one event at a time.
+"""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from policies import errors, limits, usage
+from policies.entitlement import Right, Snapshot
+from policies.model import Catalog
+from policies.usage import Refusal, Usage
+from service.context import Context
+from service.usecases import booking, check
+from store import postgres
+from store import usage as usage_store
+from store.counters import Recording
+
+Status = Literal["accepted", "duplicate", "rejected", "retry"]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one event."""
+
+    event_id: str
+    status: Status
+    refusal: Refusal | None = None
+
+
+class _Item(msgspec.Struct):
+    """One event on its way, with what was worked out for it."""
+
+    event: Usage
+    digest: bytes
+    recording: Recording | None = None
+    result: Result | None = None
+
+
+class _Rights:
+    """Rights of one call, asked for in the order of time: resolved again only when they change."""
+
+    def __init__(self, context: Context, catalog: Catalog) -> None:
+        self._context = context
+        self._catalog = catalog
+        self._known: dict[tuple[str, str], tuple[datetime, Right]] = {}
+
+    async def at(self, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
+        since, right = self._known.get((snapshot.tenant_id, feature_id), (at, None))
+        if right is None or at < since or (right.valid_until is not None and at >= right.valid_until):
+            right = await check.resolve(self._context, self._catalog, snapshot, feature_id, at)
+            self._known[snapshot.tenant_id, feature_id] = (at, right)
+        return right
+
+
+async def record(context: Context, events: Sequence[Usage]) -> tuple[list[Result], datetime]:
+    """Records events and gives their results in order, and the instant of acceptance.
+
+    An event without an id has an empty `event_id`; one is made. Errors: UnavailableError when a tenant is in
+    no cache and Postgres is away, or no catalog is active; nothing is recorded then.
+    """
+    now = context.clock.now()
+    items = [_item(event) for event in events]
+    await _prepare(context, items, now)
+    await _send(context, items, now)
+    stale = [item for item in items if item.result is None]
+    if stale:
+        for tenant_id in {item.event.tenant_id for item in stale}:
+            await context.snapshots.load(tenant_id)
+        await _prepare(context, stale, now)
+        await _send(context, stale, now)
+    return [item.result or Result(event_id=item.event.event_id, status="retry") for item in items], now
+
+
+async def keep_rejected(
+    context: Context, rejected: Sequence[tuple[str, Refusal, bytes]], now: datetime
+) -> None:
+    """Keeps rejected events (tenant, why, JSON as it came) to be seen. Best effort: Postgres may be away."""
+    rows = [
+        usage_store.Rejected(0, tenant_id, now, refusal.slug, refusal.detail, raw.decode())
+        for tenant_id, refusal, raw in rejected
+    ]
+    try:
+        async with postgres.transaction(context.pool) as connection:
+            await usage_store.keep_rejected(connection, rows)
+    except errors.UnavailableError:
+        return
+
+
+def _item(event: Usage) -> _Item:
+    if not event.event_id:
+        event = msgspec.structs.replace(event, event_id=f"evt_{secrets.token_hex(12)}")
+    return _Item(event, booking.digest(event))
+
+
+async def _prepare(context: Context, items: Sequence[_Item], now: datetime) -> None:
+    """Gives every item its recording, or the result that makes one needless."""
+    catalog = check.active_catalog(context)
+    rights, current = _Rights(context, catalog), _Rights(context, catalog)
+    for item in sorted(items, key=lambda item: item.event.timestamp or now):
+        snapshot = await context.snapshots.get(item.event.tenant_id)
+        if not snapshot.known:
+            snapshot = await context.snapshots.load(item.event.tenant_id)
+        refusal = await _weigh(rights, current, item, snapshot, now)
+        if refusal is not None:
+            item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
+    await _find_old(context, [item for item in items if item.result is None], now)
+
+
+async def _weigh(
+    rights: _Rights, current: _Rights, item: _Item, snapshot: Snapshot, now: datetime
+) -> Refusal | None:
+    event = item.event
+    if not snapshot.known:
+        return Refusal("invalid", "/tenantId", f"There is no tenant {event.tenant_id}.")
+    at = event.timestamp or now
+    right = await rights.at(snapshot, event.feature_id, at)
+    refusal = usage.refusal(event, right.feature, now=now)
+    if refusal is not None:
+        return refusal
+    assert right.feature is not None, "an unknown feature was refused"
+    scaled = usage.scaled_quantity(event, right.feature)
+    if isinstance(scaled, Refusal):
+        return scaled
+    right_now = await current.at(snapshot, event.feature_id, now)
+    booked = booking.Booked(event=event, scaled=scaled, digest=item.digest, at=at, now=now)
+    item.recording = booking.recording(booked, snapshot, right, right_now)
+    return None
+
+
+async def _find_old(context: Context, items: Sequence[_Item], now: datetime) -> None:
+    """Events older than the marks in Redis are looked up in Postgres before they are sent (R26)."""
+    edge = now - timedelta(hours=limits.MARK_HOURS)
+    old = [item for item in items if item.event.timestamp is not None and item.event.timestamp < edge]
+    if not old:
+        return
+    ids = [(item.event.tenant_id, item.digest) for item in old]
+    async with postgres.transaction(context.pool) as connection:
+        seen = await usage_store.seen(connection, ids, today=now.date())
+    for item, identity in zip(old, ids, strict=True):
+        if identity in seen and item.recording is not None:
+            item.result = _repeated(item, same=seen[identity] == item.recording.fingerprint)
+
+
+async def _send(context: Context, items: Sequence[_Item], now: datetime) -> None:
+    """Sends what has no result yet; what is stale has none afterwards either."""
+    waiting = [item for item in items if item.result is None]
+    recordings = [item.recording for item in waiting if item.recording is not None]
+    if not recordings:
+        return
+    statuses = await context.counters.record(recordings, now=now)
+    for item, status in zip(waiting, statuses, strict=True):
+        if status in ("accepted", "retry"):
+            item.result = Result(event_id=item.event.event_id, status=status)
+        elif status in ("duplicate", "mismatch"):
+            item.result = _repeated(item, same=status == "duplicate")
+        elif status == "overflow":
+            detail = "With this quantity the tenant's counter would pass its bound."
+            refusal = Refusal("invalid", "/quantity", detail)
+            item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
+
+
+def _repeated(item: _Item, *, same: bool) -> Result:
+    if same:
+        return Result(event_id=item.event.event_id, status="duplicate")
+    detail = f"The id {item.event.event_id} came before with another body."
+    refusal = Refusal("idempotency-mismatch", "/id", detail)
+    return Result(event_id=item.event.event_id, status="rejected", refusal=refusal)

@@ -1,0 +1,56 @@
+"""Opens what a process needs and closes it again: the one place where the parts are put together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from policies import errors
+from policies.engine import Engine
+from service.clock import Clock, SystemClock
+from service.config import Config
+from service.context import Context
+from service.last_known import LastKnown
+from store import api_keys, catalogs, counters, link, postgres, snapshots
+
+REFRESH_S = 1.0
+"""How long another process's publish may take to be seen here."""
+
+
+@asynccontextmanager
+async def open_context(config: Config, clock: Clock | None = None) -> AsyncIterator[Context]:
+    """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
+    pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
+    redis = link.Link(config.redis_url, verify=not config.redis_config_forbidden)
+    context = Context(
+        config=config,
+        clock=clock or SystemClock(),
+        pool=pool,
+        keys=api_keys.KeyRing(pool),
+        counters=counters.Counters(redis),
+        catalogs=catalogs.Catalogs(pool),
+        snapshots=snapshots.Snapshots(pool, redis),
+        engine=Engine(),
+        last_known=LastKnown(),
+    )
+    await _refresh(context)
+    watcher = asyncio.create_task(_watch_catalog(context))
+    try:
+        yield context
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+        await redis.close()
+        await pool.close()
+
+
+async def _watch_catalog(context: Context) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        await _refresh(context)
+
+
+async def _refresh(context: Context) -> None:
+    """With Postgres away the catalog that is known stays."""
+    with contextlib.suppress(errors.UnavailableError):
+        await context.catalogs.refresh()

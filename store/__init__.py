@@ -1,0 +1,1 @@
+"""What we remember: Postgres is truth, Redis is speed."""

@@ -1,0 +1,126 @@
+"""Catalogs: what was published, which one is active, and the plan versions that tenants are pinned to."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from policies.model import Catalog, PlanVersion
+from store import postgres, queries
+
+sql = queries.Queries("catalogs")
+
+
+class Published(msgspec.Struct, frozen=True, rename="camel"):
+    """One published catalog, as history lists it. `activated_at` None: it never was active."""
+
+    hash: str
+    message: str
+    author: str
+    published_at: datetime
+    activated_at: datetime | None
+
+
+class Catalogs:
+    """What this process knows: the active catalog, refreshed once a second, and plan versions once read."""
+
+    def __init__(self, pool: postgres.Pool) -> None:
+        self._pool = pool
+        self.active: Catalog | None = None
+        self.versions: dict[str, PlanVersion] = {}
+
+    async def refresh(self) -> Catalog | None:
+        """Reads the active catalog if another one has become active.
+
+        Errors: UnavailableError; what was known stays.
+        """
+        async with postgres.transaction(self._pool) as connection:
+            active_hash = await read_active_hash(connection)
+            if active_hash is not None and (self.active is None or self.active.hash != active_hash):
+                catalog = await read(connection, active_hash)
+                assert catalog is not None, "an activation names a catalog that is kept"
+                self.active = catalog
+                self.versions = {plan.version: plan for plan in catalog.plans.values()}
+        return self.active
+
+    async def need(self, versions: Iterable[str]) -> Mapping[str, PlanVersion]:
+        """The plan versions that this process knows, after reading those of `versions` that it lacks.
+
+        Errors: UnavailableError.
+        """
+        missing = [version for version in versions if version not in self.versions]
+        if missing:
+            async with postgres.transaction(self._pool) as connection:
+                params = {"versions": missing, "active": self.active.hash if self.active else ""}
+                for body in await postgres.scalars(connection, sql.plan_versions, params):
+                    plan = msgspec.json.decode(body, type=PlanVersion)
+                    self.versions[plan.version] = plan
+        return self.versions
+
+
+async def read_active_hash(connection: postgres.Connection) -> str | None:
+    """The hash of the active catalog; None before the first activation."""
+    found: list[str] = await postgres.scalars(connection, sql.active_hash, {})
+    return found[0] if found else None
+
+
+async def read(connection: postgres.Connection, catalog_hash: str) -> Catalog | None:
+    """A published catalog."""
+    found = await postgres.scalars(connection, sql.catalog, {"hash": catalog_hash})
+    return msgspec.json.decode(found[0], type=Catalog) if found else None
+
+
+async def read_files(connection: postgres.Connection, catalog_hash: str) -> dict[str, str] | None:
+    """The files of a published catalog, by path."""
+    found = await postgres.scalars(connection, sql.files, {"hash": catalog_hash})
+    return msgspec.json.decode(found[0], type=dict[str, str]) if found else None
+
+
+async def publish(
+    connection: postgres.Connection,
+    catalog: Catalog,
+    files: Mapping[str, str],
+    *,
+    message: str,
+    author: str,
+    now: datetime,
+) -> bool:
+    """Keeps a compiled catalog; False if the very same one is kept already."""
+    params = {
+        "hash": catalog.hash,
+        "files": _json(dict(files)),
+        "body": _json(catalog),
+        "message": message,
+        "author": author,
+        "published_at": now,
+    }
+    new = await postgres.execute(connection, sql.insert_catalog, params) == 1
+    for plan in catalog.plans.values():
+        row = {
+            "plan_version": plan.version,
+            "catalog": catalog.hash,
+            "plan_id": plan.plan_id,
+            "body": _json(plan),
+        }
+        await postgres.execute(connection, sql.insert_plan_version, row)
+    return new
+
+
+async def lock_activations(connection: postgres.Connection) -> None:
+    """Until the transaction ends, nobody else activates a catalog."""
+    await connection.execute(sql.lock_activations)
+
+
+async def activate(connection: postgres.Connection, catalog_hash: str, *, by: str, now: datetime) -> None:
+    """Makes a published catalog the active one."""
+    params = {"hash": catalog_hash, "activated_at": now, "activated_by": by}
+    await postgres.execute(connection, sql.activate, params)
+
+
+async def history(connection: postgres.Connection, *, limit: int) -> list[Published]:
+    """Published catalogs, newest first."""
+    return await postgres.rows(connection, sql.history, {"limit": limit}, Published)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

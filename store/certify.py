@@ -1,0 +1,163 @@
+"""Certifying a server: after a restart, a wipe or a failover counters are rebuilt before they are believed.
+
+Every shard's fence names the run of the server that it was certified on; scripts and reads compare it. A
+new run closes all fences by itself. Opening them again: rewrite the append-only file, bring the journal over
+to Postgres, put the flushed sums back as counters, and only then write the fence.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+from psycopg.rows import class_row
+from redis import exceptions
+
+from policies import limits
+from store import fitness, flush, keyspace, postgres, queries
+from store.counters import Counters
+from store.link import Command, Link, RedisAwayError
+
+sql = queries.Queries("certify")
+flush_sql = queries.Queries("flush")
+
+Row = TypeVar("Row")
+
+LOCK = 0x6D67_0002
+PAGE = 5_000
+REWRITE_POLL_S = 0.01
+COUNTER_LIFE = timedelta(days=limits.EVENT_AGE_DAYS + 5)
+"""How long counters live past the end of their interval: late events may still draw from them."""
+
+
+class _Sum(msgspec.Struct, frozen=True):
+    tenant_id: str
+    time_window: str
+    field: str
+    used: int
+    ends: int
+
+
+class _Version(msgspec.Struct, frozen=True):
+    tenant_id: str
+    snapshot_version: int
+
+
+async def uncertified(link: Link) -> list[int]:
+    """The shards whose fence does not name the server that answers.
+
+    Errors: RedisAwayError.
+    """
+    replies = await link.send([("GET", keyspace.fence(shard)) for shard in range(keyspace.SHARDS)])
+    run_id = replies.run_id.encode()
+    return [shard for shard, value in enumerate(replies.values) if value != run_id]
+
+
+async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bool = True) -> list[int]:
+    """Rebuilds and opens the shards that are closed; names them. Right however often it is begun anew.
+
+    `rewrite` False: the server forbids BGREWRITEAOF, and its version is known not to tear scripts.
+    Errors: UnavailableError, RedisAwayError; what was not opened stays closed.
+    """
+    if not await uncertified(link):
+        return []
+    async with postgres.transaction(pool) as holder:
+        await postgres.execute(holder, sql.take_lock, {"lock": LOCK})
+        shards = await uncertified(link)
+        if not shards:
+            return []
+        if rewrite:
+            await _rewrite_file(link)
+        await _continue_streams(pool, link)
+        while (await flush.flush_once(pool, link, now=now)).more:
+            pass
+        await _rebuild(pool, link, shards, now=now)
+        fences: list[Command] = [("SET", keyspace.fence(shard), link.run_id) for shard in shards]
+        await Counters(link).send_all(fences)
+        return shards
+
+
+async def _rewrite_file(link: Link) -> None:
+    """A file that a crash cut inside a script can swallow later writes at the next crash; a new one not."""
+    replies = await link.send([("BGREWRITEAOF",)])
+    if isinstance(replies.values[0], exceptions.ResponseError) and "progress" not in str(replies.values[0]):
+        raise RedisAwayError(str(replies.values[0]))
+    while True:
+        info = (await link.send([("INFO", "persistence")])).values[0]
+        state = fitness.parse_info(info.decode())
+        if state["aof_rewrite_in_progress"] == state["aof_rewrite_scheduled"] == "0":
+            return
+        await asyncio.sleep(REWRITE_POLL_S)
+
+
+async def _continue_streams(pool: postgres.Pool, link: Link) -> None:
+    """An emptied stream must not give ids at or below its cursor: the flush would pass over such entries."""
+    async with postgres.transaction(pool) as connection:
+        cursors = await postgres.rows(connection, flush_sql.cursors, {}, flush.Cursor)
+    used = [cursor for cursor in cursors if cursor.last_id != "0-0"]
+    replies = await link.send([("XINFO", "STREAM", keyspace.journal(c.shard)) for c in used])
+    commands: list[Command] = []
+    for cursor, reply in zip(used, replies.values, strict=True):
+        key = keyspace.journal(cursor.shard)
+        if isinstance(reply, exceptions.ResponseError):
+            commands += [("XADD", key, _next_id(cursor.last_id), "n", 0), ("XTRIM", key, "MAXLEN", 0)]
+        elif _last_given(reply) < keyspace.entry_parts(cursor.last_id):
+            commands.append(("XSETID", key, cursor.last_id))
+    await Counters(link).send_all(commands)
+
+
+def _next_id(entry_id: str) -> str:
+    time_ms, sequence = keyspace.entry_parts(entry_id)
+    return f"{time_ms}-{sequence + 1}"
+
+
+def _last_given(reply: Sequence[object]) -> tuple[int, int]:
+    value = dict(zip(reply[::2], reply[1::2], strict=True))[b"last-generated-id"]
+    return keyspace.entry_parts(value.decode() if isinstance(value, bytes) else "")
+
+
+async def _rebuild(pool: postgres.Pool, link: Link, shards: Sequence[int], *, now: datetime) -> None:
+    """Replaces the counters of these shards by the flushed sums, while nobody else flushes them."""
+    counters = Counters(link)
+    async with postgres.transaction(pool) as connection:
+        params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
+        await connection.execute(flush_sql.wait_for_cursors, params)
+        await _drop_counters(link, frozenset(shards))
+        async for sums in _pages(connection, sql.counters, params, _Sum):
+            await counters.send_all([command for item in sums for command in _put_back(item)])
+        async for versions in _pages(connection, sql.versions, params, _Version):
+            await counters.raise_versions({item.tenant_id: item.snapshot_version for item in versions})
+        await postgres.execute(connection, flush_sql.forget_corrections, params)
+
+
+def _put_back(item: _Sum) -> list[Command]:
+    key = keyspace.counters(keyspace.shard_of(item.tenant_id), item.tenant_id, item.time_window)
+    commands: list[Command] = [("HSET", key, item.field, item.used)]
+    if item.ends:
+        commands.append(("EXPIREAT", key, item.ends + int(COUNTER_LIFE.total_seconds())))
+    return commands
+
+
+async def _pages(
+    connection: postgres.Connection, query: bytes, params: postgres.Params, into: type[Row]
+) -> AsyncIterator[list[Row]]:
+    """Rows page by page through a server-side cursor: ten million counters do not fit in memory at once."""
+    async with connection.cursor(name="pages", row_factory=class_row(into)) as cursor:
+        await cursor.execute(query, params)
+        while page := await cursor.fetchmany(PAGE):
+            yield page
+
+
+async def _drop_counters(link: Link, shards: frozenset[int]) -> None:
+    cursor = b"0"
+    while True:
+        reply = (await link.send([("SCAN", cursor, "MATCH", "c:*", "COUNT", 1000)])).values[0]
+        if isinstance(reply, exceptions.ResponseError):
+            raise RedisAwayError(str(reply))
+        cursor, keys = reply
+        ours = [key for key in keys if keyspace.shard_of_key(key.decode()) in shards]
+        if ours:
+            await link.send([("UNLINK", key) for key in ours])
+        if cursor == b"0":
+            return

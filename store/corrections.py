@@ -1,0 +1,30 @@
+"""Corrections: counters come down again for what the flush found to be duplicates, each exactly once."""
+
+from datetime import datetime
+
+from store import postgres, queries
+from store.counters import Correction, Counters
+
+sql = queries.Queries("flush")
+
+
+async def apply_corrections(pool: postgres.Pool, counters: Counters, *, now: datetime) -> int:
+    """Takes back what is waiting, shard by shard; tells how many.
+
+    The shard's cursor is locked meanwhile, so that no rebuild happens in between. A crash between the script
+    and the commit repeats the script, which knows its ids.
+    Errors: UnavailableError, RedisAwayError, FenceClosedError.
+    """
+    async with postgres.transaction(pool) as connection:
+        shards = await postgres.scalars(connection, sql.corrections_waiting, {})
+    applied = 0
+    for shard in shards:
+        async with postgres.transaction(pool) as connection:
+            params = {"shards": [shard]}
+            if not await postgres.scalars(connection, sql.lock_cursors, params):
+                continue
+            waiting = await postgres.rows(connection, sql.pending_corrections, params, Correction)
+            await counters.correct(shard, waiting, now=now)
+            ids = [correction.correction_id for correction in waiting]
+            applied += await postgres.execute(connection, sql.delete_corrections, {"ids": ids})
+    return applied

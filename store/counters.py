@@ -1,0 +1,259 @@
+"""The typed face of the counters in Redis: read them for a decision, record usage, take back duplicates."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from redis import exceptions
+
+from policies import limits
+from store import keyspace, scripts
+from store.link import RUN_ID, Command, Link, RedisAwayError, Replies
+
+RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "retry"]
+_STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow")
+MARK_LIFE_S = limits.MARK_HOURS * 3600 + keyspace.DAY_S
+"""Marks are kept by day of arrival, so the last of a day must outlive the day before it by 48 hours."""
+
+
+class FenceClosedError(Exception):
+    """The shard is not certified on the server that runs now; its counters may not be believed or moved."""
+
+
+class Want(msgspec.Struct, frozen=True):
+    """Counters of one tenant: pairs of time window and field."""
+
+    tenant_id: str
+    fields: tuple[tuple[str, str], ...]
+
+
+class Levels(msgspec.Struct, frozen=True):
+    """What was read in one round trip: the scripts' snapshot version and the counters in the order asked."""
+
+    snapshot_version: int
+    values: tuple[int, ...]
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A feature of a tenant in one time window, and how far each of its buckets may be drawn.
+
+    `window` empty: the event moves no counter. `overage` None: without end. `ends` in unix seconds, 0: never.
+    """
+
+    tenant_id: str
+    snapshot_version: int
+    feature_id: str
+    window: str
+    included: int
+    overage: int | None
+    ends: int
+
+
+class CapMove(msgspec.Struct, frozen=True, array_like=True):
+    """A counter of a cap that an event adds to."""
+
+    window: str
+    field: str
+    ends: int
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """One event on its way into the script. `payload` is one msgpack value, kept in the journal as it is."""
+
+    account: Account
+    measured: int
+    digest: bytes
+    """16 bytes of sha256 over tenant, service and event id; the mark keeps 12."""
+    fingerprint: int
+    payload: bytes
+    caps: tuple[CapMove, ...] = ()
+
+
+class Correction(msgspec.Struct, frozen=True):
+    """An amount that a counter must give back, once."""
+
+    correction_id: str
+    shard: int
+    tenant_id: str
+    time_window: str
+    field: str
+    amount: int
+
+
+class Counters:
+    """The scripts and reads of one link."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    async def read(self, wants: Sequence[Want]) -> list[Levels]:
+        """The levels of several tenants in one round trip.
+
+        Errors: FenceClosedError if any shard among them is closed, RedisAwayError.
+        """
+        commands: list[Command] = []
+        for want in wants:
+            commands += _read_commands(want)
+        replies = await self.link.send(commands)
+        values = iter(replies.values)
+        found = []
+        for want in wants:
+            _check_fence(next(values), replies.run_id)
+            version = int(_value(next(values)) or 0)
+            found.append(Levels(version, tuple(int(_value(next(values)) or 0) for _ in want.fields)))
+        return found
+
+    async def record(self, events: Sequence[Recording], *, now: datetime) -> list[RecordStatus]:
+        """Records events of any shards: a script call per shard and limits.SCRIPT_BATCH events, all at once.
+
+        `retry` means that the event may or may not have been recorded (the server was away, or its fence was
+        closed); if it was, it is recognised as a duplicate when it comes again.
+        """
+        calls = _calls(events)
+        try:
+            replies = await self.link.send([_record_command(shard, batch, now) for shard, batch in calls])
+        except RedisAwayError:
+            return ["retry"] * len(events)
+        by_event: dict[int, RecordStatus] = {}
+        for (_, batch), reply in zip(calls, replies.values, strict=True):
+            by_event |= {
+                id(event): status for event, status in zip(batch, _statuses(reply, len(batch)), strict=True)
+            }
+        return [by_event[id(event)] for event in events]
+
+    async def correct(self, shard: int, corrections: Sequence[Correction], *, now: datetime) -> None:
+        """Takes back amounts, each once however often it is asked.
+
+        Errors: FenceClosedError, RedisAwayError.
+        """
+        day = keyspace.day_of(now)
+        keys = _Keys(
+            keyspace.fence(shard), keyspace.corrected(shard, day), keyspace.corrected(shard, day - 1)
+        )
+        arguments: list[str | bytes | int] = []
+        for correction in corrections:
+            place = keys.place(keyspace.counters(shard, correction.tenant_id, correction.time_window))
+            arguments += [correction.correction_id, place, correction.field, correction.amount]
+        life_s = 2 * keyspace.DAY_S
+        replies = await self.link.send([keys.call(scripts.CORRECT, RUN_ID, life_s, *arguments)])
+        _raise_refusal(replies.values[0])
+
+    async def raise_versions(self, versions: dict[str, int]) -> None:
+        """Tells the scripts the tenants' snapshot versions; a lower one than they know changes nothing.
+
+        Errors: RedisAwayError.
+        """
+        by_shard: dict[int, list[str | int]] = {}
+        for tenant_id, version in versions.items():
+            by_shard.setdefault(keyspace.shard_of(tenant_id), []).extend((tenant_id, version))
+        await self.send_all(
+            [
+                ("EVALSHA", scripts.RAISE_VERSION.sha, 1, keyspace.versions(shard), *flat)
+                for shard, flat in by_shard.items()
+            ]
+        )
+
+    async def send_all(self, commands: Sequence[Command]) -> Replies:
+        """Sends plain commands of which each must succeed.
+
+        Errors: RedisAwayError, also when a single command was refused (no memory, read only).
+        """
+        replies = await self.link.send(commands)
+        for value in replies.values:
+            _value(value)
+        return replies
+
+
+class _Keys:
+    """The KEYS of one script call: every key once, found again by its place."""
+
+    def __init__(self, *first: str) -> None:
+        self._places = {key: place for place, key in enumerate(first, start=1)}
+
+    def place(self, key: str) -> int:
+        return self._places.setdefault(key, len(self._places) + 1)
+
+    def call(self, script: scripts.Script, *arguments: str | bytes | int) -> Command:
+        return ("EVALSHA", script.sha, len(self._places), *self._places, *arguments)
+
+
+def _calls(events: Sequence[Recording]) -> list[tuple[int, list[Recording]]]:
+    by_shard: dict[int, list[Recording]] = {}
+    for event in events:
+        by_shard.setdefault(keyspace.shard_of(event.account.tenant_id), []).append(event)
+    return [
+        (shard, batch[start : start + limits.SCRIPT_BATCH])
+        for shard, batch in by_shard.items()
+        for start in range(0, len(batch), limits.SCRIPT_BATCH)
+    ]
+
+
+def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Command:
+    keys = _Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
+    accounts: dict[Account, int] = {}
+    head: list[str | bytes | int] = []
+    body: list[str | bytes | int] = []
+    today = keyspace.day_of(now)
+    for event in batch:
+        account = event.account
+        if account not in accounts:
+            accounts[account] = len(accounts) + 1
+            head += _account_arguments(shard, account, keys)
+        bucket = keyspace.mark_bucket(event.digest)
+        body += (accounts[account], event.measured)
+        body += (keys.place(keyspace.marks(shard, today - age, bucket)) for age in range(3))
+        body += (event.digest[:12], event.fingerprint, event.payload, len(event.caps))
+        for cap in event.caps:
+            body += (keys.place(keyspace.counters(shard, account.tenant_id, cap.window)), cap.field, cap.ends)
+    return keys.call(scripts.RECORD, RUN_ID, len(accounts), len(batch), MARK_LIFE_S, *head, *body)
+
+
+def _account_arguments(shard: int, account: Account, keys: _Keys) -> tuple[str | int, ...]:
+    place = keys.place(keyspace.counters(shard, account.tenant_id, account.window)) if account.window else 0
+    return (
+        account.tenant_id,
+        account.snapshot_version,
+        place,
+        f"{account.feature_id}:",
+        account.included,
+        -1 if account.overage is None else account.overage,
+        account.ends,
+    )
+
+
+def _read_commands(want: Want) -> list[Command]:
+    shard = keyspace.shard_of(want.tenant_id)
+    commands: list[Command] = [
+        ("GET", keyspace.fence(shard)),
+        ("HGET", keyspace.versions(shard), want.tenant_id),
+    ]
+    commands += [
+        ("HGET", keyspace.counters(shard, want.tenant_id, window), field) for window, field in want.fields
+    ]
+    return commands
+
+
+def _check_fence(value: object, run_id: str) -> None:
+    if _value(value) != run_id.encode():
+        raise FenceClosedError
+
+
+def _value(value: object) -> bytes | None:
+    if isinstance(value, exceptions.ResponseError):
+        raise RedisAwayError(str(value))
+    return value if isinstance(value, bytes) else None
+
+
+def _statuses(reply: object, count: int) -> list[RecordStatus]:
+    if isinstance(reply, exceptions.ResponseError):
+        return ["retry"] * count
+    codes = reply if isinstance(reply, list) else []
+    return [_STATUS[code] for code in codes]
+
+
+def _raise_refusal(value: object) -> None:
+    if isinstance(value, exceptions.ResponseError):
+        if "FENCED" in str(value):
+            raise FenceClosedError
+        raise RedisAwayError(str(value))

@@ -1,0 +1,106 @@
+"""The names of everything in Redis. All keys of a tenant share one slot: its shard stands in braces."""
+
+import hashlib
+from datetime import datetime
+from functools import lru_cache
+
+from policies.model import CapScope, Interval
+from policies.period import Period
+
+# m:{s042}                          fence: run_id of the server that the shard was certified on
+# l:{s042}                          journal: a stream, one entry per accepted batch
+# v:{s042}                          snapshot versions: hash, tenant -> version
+# c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
+# d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
+# k:{s042}:<day>                    corrections that were applied: set of their ids
+
+SHARDS = 256
+MARK_BUCKETS = 4096
+"""Per shard and day. At 100,000,000 events a day about 95 marks a bucket: a small listpack."""
+DAY_S = 86_400
+
+_INTERVAL_LETTERS: dict[Interval, str] = {
+    "hour": "h",
+    "day": "d",
+    "week": "w",
+    "month": "m",
+    "year": "y",
+    "never": "n",
+}
+
+
+@lru_cache(maxsize=65_536)
+def shard_of(tenant_id: str) -> int:
+    """The shard of a tenant, fixed for life: the first two bytes of sha256, modulo 256."""
+    return int.from_bytes(hashlib.sha256(tenant_id.encode()).digest()[:2]) % SHARDS
+
+
+def tag(shard: int) -> str:
+    """What hashes to the slot."""
+    return f"{{s{shard:03d}}}"
+
+
+def shard_of_key(key: str) -> int:
+    """The shard that a key's name carries."""
+    return int(key.partition("{s")[2].partition("}")[0])
+
+
+def fence(shard: int) -> str:
+    """Says on which server's run the shard may be written."""
+    return f"m:{tag(shard)}"
+
+
+def journal(shard: int) -> str:
+    """The stream of accepted batches."""
+    return f"l:{tag(shard)}"
+
+
+def versions(shard: int) -> str:
+    """The hash of snapshot versions."""
+    return f"v:{tag(shard)}"
+
+
+def counters(shard: int, tenant_id: str, window: str) -> str:
+    """The hash of a tenant's counters in one time window."""
+    return f"c:{tag(shard)}:{tenant_id}:{window}"
+
+
+def marks(shard: int, day: int, bucket: int) -> str:
+    """The hash of marks of event ids that came on one day (days since 1970)."""
+    return f"d:{tag(shard)}:{day}:{bucket}"
+
+
+def corrected(shard: int, day: int) -> str:
+    """The set of correction ids that were applied on one day."""
+    return f"k:{tag(shard)}:{day}"
+
+
+def window(interval: Interval, period: Period) -> str:
+    """The name of a time window: its interval's letter and its start in seconds, `m.1764547200`."""
+    return f"{_INTERVAL_LETTERS[interval]}.{int(period.start.timestamp())}"
+
+
+def bucket_field(feature_id: str, bucket: str) -> str:
+    """The field of a bucket's drawn quantity; bucket is `i` (included), `o` (overage) or `x` (excess)."""
+    return f"{feature_id}:{bucket}"
+
+
+def cap_field(feature_id: str, per: CapScope, entity_id: str | None) -> str:
+    """The field of what was used in a cap's window, by the tenant or by one entity."""
+    return f"{feature_id}:e:{entity_id}" if per == "entity" else f"{feature_id}:c"
+
+
+def mark_bucket(digest: bytes) -> int:
+    """Which bucket a digest's mark is in."""
+    return int.from_bytes(digest[:2]) % MARK_BUCKETS
+
+
+def day_of(at: datetime) -> int:
+    """Days since 1970."""
+    return int(at.timestamp()) // DAY_S
+
+
+def entry_parts(entry_id: str) -> tuple[int, int]:
+    """A journal entry's id as numbers that sort: milliseconds and sequence."""
+    time_ms, _, sequence = entry_id.partition("-")
+    return int(time_ms), int(sequence)

@@ -1,0 +1,82 @@
+"""Postgres: the pool, the transaction, and the one place where the driver's errors become ours."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+import psycopg_pool
+from psycopg.rows import class_row, scalar_row
+
+from policies import errors, limits
+
+Connection = psycopg.AsyncConnection[Any]
+Pool = psycopg_pool.AsyncConnectionPool[Connection]
+Params = Mapping[str, object]
+Row = TypeVar("Row")
+
+RETRY_AFTER_S = 2
+
+
+async def _configure(connection: Connection) -> None:
+    """Instants come back in UTC, whatever the server's own zone is."""
+    await connection.execute("set time zone 'UTC'")
+    await connection.commit()
+
+
+async def open_pool(url: str, *, size: int = 8, application: str = "metergate") -> Pool:
+    """A pool whose connections are made when first needed, so that a start does not wait for Postgres."""
+    pool: Pool = psycopg_pool.AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=limits.POSTGRES_TIMEOUT_S,
+        configure=_configure,
+        kwargs={"application_name": application, "connect_timeout": 2},
+    )
+    await pool.open(wait=False)
+    return pool
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """One transaction: committed when the block ends, rolled back when it raises.
+
+    Errors: UnavailableError when Postgres is away or hangs; nothing is changed then, or the commit's
+    outcome is unknown and the caller retries with the same idempotency key.
+    """
+    try:
+        async with pool.connection() as connection, connection.transaction():
+            yield connection
+    except (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
+        raise errors.UnavailableError(
+            "The database does not answer; try again.", retry_after_s=RETRY_AFTER_S
+        ) from error
+
+
+async def rows(connection: Connection, query: bytes, params: Params, into: type[Row]) -> list[Row]:
+    """All rows as Structs; the columns are the Struct's fields."""
+    async with connection.cursor(row_factory=class_row(into)) as cursor:
+        await cursor.execute(query, params)
+        return await cursor.fetchall()
+
+
+async def row(connection: Connection, query: bytes, params: Params, into: type[Row]) -> Row | None:
+    """The first row, or None."""
+    async with connection.cursor(row_factory=class_row(into)) as cursor:
+        await cursor.execute(query, params)
+        return await cursor.fetchone()
+
+
+async def scalars(connection: Connection, query: bytes, params: Params) -> list[Any]:
+    """The first column of all rows."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(query, params)
+        return await cursor.fetchall()
+
+
+async def execute(connection: Connection, query: bytes, params: Params) -> int:
+    """Runs a statement and tells how many rows it touched."""
+    cursor = await connection.execute(query, params)
+    return cursor.rowcount

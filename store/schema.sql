@@ -1,0 +1,212 @@
+-- The schema as it is today, to be read. migrations/ is the way to it; a test holds the two together.
+-- Keys of tenant tables start with tenant_id, so that they can be distributed (R43).
+
+-- Who holds rights -----------------------------------------------------------------------------------
+
+create table tenants (
+  tenant_id        text primary key,
+  shard            smallint not null,              -- of the counters: fixed for life (keyspace.shard_of)
+  name             text not null default '',
+  email            text not null default '',
+  metadata         jsonb not null default '{}',
+  snapshot_version bigint not null default 1,      -- rises with every change that a decision could see
+  revision         bigint not null default 1,      -- the ETag: rises with every change of this row
+  created_at       timestamptz not null,
+  updated_at       timestamptz not null,
+  closed_at        timestamptz
+);
+create index tenants_by_shard on tenants (shard);
+
+create table subscriptions (
+  tenant_id        text not null references tenants,
+  subscription_id  text not null,
+  anchored_at      timestamptz not null,           -- periods are counted from here
+  created_at       timestamptz not null,
+  billing_status   text not null default 'good',
+  trial_ends_at    timestamptz,
+  revision         bigint not null default 1,
+  primary key (tenant_id, subscription_id)
+);
+
+-- What a subscription gives over time: half-open, ordered, without gaps. An edge in the future is a
+-- scheduled change; it takes effect at its instant with no write.
+create table subscription_phases (
+  tenant_id        text not null,
+  subscription_id  text not null,
+  start_at         timestamptz not null,
+  end_at           timestamptz,
+  plan_id          text not null,
+  plan_version     text not null,
+  primary key (tenant_id, subscription_id, start_at),
+  foreign key (tenant_id, subscription_id) references subscriptions
+);
+create index phases_by_plan_version on subscription_phases (plan_version);
+
+-- Snapshot versions that Redis may not know yet: written with the change, removed once Redis has them.
+create table snapshot_bumps (
+  tenant_id        text primary key,
+  snapshot_version bigint not null
+);
+
+-- What can be had --------------------------------------------------------------------------------------
+
+create table catalogs (
+  hash             text primary key,               -- sha256 over the files' text
+  files            jsonb not null,                 -- path -> text
+  body             jsonb not null,                 -- policies.model.Catalog
+  message          text not null,
+  author           text not null,
+  published_at     timestamptz not null
+);
+
+create table plan_versions (
+  plan_version     text not null,                  -- pro@9f2c41d0, by content
+  catalog          text not null references catalogs,
+  plan_id          text not null,
+  body             jsonb not null,                 -- policies.model.PlanVersion, with this catalog's lines
+  primary key (plan_version, catalog)
+);
+
+-- The history of activations; the last row is what is active.
+create table catalog_activations (
+  activation       bigint generated always as identity primary key,
+  hash             text not null references catalogs,
+  activated_at     timestamptz not null,
+  activated_by     text not null
+);
+
+-- Who may ask ------------------------------------------------------------------------------------------
+
+create table api_keys (
+  key_id           text primary key,
+  hash             bytea not null unique,          -- sha256 of a secret of 256 random bits
+  name             text not null,
+  scopes           text[] not null,
+  tenant_id        text,                           -- bound to one tenant, or null
+  created_at       timestamptz not null,
+  expires_at       timestamptz,
+  revoked_at       timestamptz
+);
+
+create table idempotency_keys (
+  scope            text not null,                  -- api key id and route
+  idempotency_key  text not null,
+  fingerprint      bytea not null,
+  status           smallint not null,
+  body             bytea not null,
+  etag             text,
+  created_at       timestamptz not null,
+  primary key (scope, idempotency_key)
+);
+create index idempotency_keys_by_age on idempotency_keys (created_at);
+
+-- One line for each change, written in the transaction of the change (law 11).
+create table audit (
+  seq              bigint generated always as identity primary key,
+  at               timestamptz not null,
+  actor            text not null,                  -- key:<id>, cli:<user>, job:<name>
+  action           text not null,                  -- subscription.change
+  tenant_id        text,
+  subject          text not null,                  -- what was changed, by id
+  before           jsonb,
+  after            jsonb,
+  reason           text not null default '',
+  request_id       text not null default ''
+);
+create index audit_by_tenant on audit (tenant_id, seq);
+
+-- What was used ----------------------------------------------------------------------------------------
+
+-- How far each shard's journal has been brought over. Locking a row is the right to flush that shard.
+create table flush_cursors (
+  shard            smallint primary key,
+  last_id          text not null default '0-0',    -- of the journal entry that was brought over last
+  entries          bigint not null default 0,
+  events           bigint not null default 0,
+  drained_at       timestamptz                     -- everything acknowledged before is in Postgres; null: never looked
+);
+
+-- Ids seen, by month of arrival: this month's partition and the two before it are the dedupe horizon.
+create table usage_keys (
+  tenant_id        text not null,
+  digest           uuid not null,                  -- of tenant, service and event id
+  ingested_month   date not null,
+  fingerprint      integer not null,               -- of the body: the same id with another body is told apart
+  primary key (tenant_id, digest, ingested_month)
+) partition by range (ingested_month);
+
+create table usage_events (
+  tenant_id        text not null,
+  event_at         timestamptz not null,
+  digest           uuid not null,
+  service_id       text not null,
+  event_id         text not null,
+  feature_id       text not null,
+  entity_id        text not null default '',
+  plan_id          text not null default '',       -- the plan of that instant; '' without a subscription
+  quantity         bigint not null,                -- as reported, scaled
+  measured         bigint not null,                -- what the meter made of it: the quantity, or 1
+  time_window      text not null default '',       -- the usage interval it was drawn in; '' if it moved no counter
+  drawn_included   bigint not null default 0,
+  drawn_overage    bigint not null default 0,
+  drawn_excess     bigint not null default 0,
+  properties       jsonb,
+  accepted_at      timestamptz not null,
+  primary key (tenant_id, event_at, digest)
+) partition by range (event_at);
+
+-- Usage by the hour: what reports read.
+create table usage_hourly (
+  tenant_id        text not null,
+  feature_id       text not null,
+  hour_at          timestamptz not null,
+  service_id       text not null,
+  entity_id        text not null,
+  plan_id          text not null,
+  quantity         bigint not null,                -- measured, scaled
+  events           bigint not null,
+  primary key (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
+);
+
+-- The counters of Redis as sums of flushed draws, by the same names: what a rebuild puts back.
+create table usage_counters (
+  tenant_id        text not null,
+  time_window      text not null,
+  field            text not null,
+  used             bigint not null,
+  ends_at          timestamptz not null,           -- of the window; 'infinity' for `never`
+  primary key (tenant_id, time_window, field)
+);
+create index usage_counters_by_end on usage_counters (ends_at);
+
+-- Counters that must come down because the flush found a duplicate that Redis had counted.
+create table counter_corrections (
+  correction_id    text primary key,               -- journal entry and place in it
+  shard            smallint not null,
+  tenant_id        text not null,
+  time_window      text not null,
+  field            text not null,
+  amount           bigint not null
+);
+create index counter_corrections_by_shard on counter_corrections (shard);
+
+create table usage_rejected (
+  rejected_id      bigint generated always as identity primary key,
+  tenant_id        text not null,
+  rejected_at      timestamptz not null,
+  slug             text not null,
+  detail           text not null,
+  event            jsonb not null
+);
+create index usage_rejected_by_tenant on usage_rejected (tenant_id, rejected_id);
+create index usage_rejected_by_age on usage_rejected (rejected_at);
+
+-- Journal entries whose digest did not match their content: kept, never counted, alarmed.
+create table journal_quarantine (
+  shard            smallint not null,
+  entry_id         text not null,
+  fields           jsonb not null,                 -- base64 of what stood there
+  reason           text not null,
+  found_at         timestamptz not null,
+  primary key (shard, entry_id)
+);

@@ -1,0 +1,87 @@
+"""Snapshots: all that is stored of a tenant, kept in this process as long as Redis knows no newer version."""
+
+import contextlib
+from collections import OrderedDict
+
+import msgspec
+
+from policies import limits
+from policies.entitlement import Snapshot
+from store import postgres, queries
+from store.counters import Counters
+from store.link import Link, RedisAwayError
+
+sql = queries.Queries("snapshots")
+
+
+class Bump(msgspec.Struct, frozen=True):
+    """A tenant's new snapshot version, on its way to Redis."""
+
+    tenant_id: str
+    snapshot_version: int
+
+
+class Snapshots:
+    """The cache of one process. A miss costs one query; a tenant that is not known is remembered as such."""
+
+    def __init__(self, pool: postgres.Pool, link: Link, *, alive: int = limits.SNAPSHOTS_ALIVE) -> None:
+        self._pool = pool
+        self._counters = Counters(link)
+        self._alive = alive
+        self._by_tenant: OrderedDict[str, Snapshot] = OrderedDict()
+
+    def cached(self, tenant_id: str) -> Snapshot | None:
+        """The tenant's snapshot if this process has it, however old."""
+        snapshot = self._by_tenant.get(tenant_id)
+        if snapshot is not None:
+            self._by_tenant.move_to_end(tenant_id)
+        return snapshot
+
+    async def get(self, tenant_id: str) -> Snapshot:
+        """The tenant's snapshot, from this process or from Postgres.
+
+        Errors: UnavailableError when it is not here and Postgres is away.
+        """
+        return self.cached(tenant_id) or await self.load(tenant_id)
+
+    async def load(self, tenant_id: str) -> Snapshot:
+        """The tenant's snapshot as Postgres has it now.
+
+        Errors: UnavailableError.
+        """
+        async with postgres.transaction(self._pool) as connection:
+            snapshot = await read(connection, tenant_id)
+        self._by_tenant[tenant_id] = snapshot
+        self._by_tenant.move_to_end(tenant_id)
+        while len(self._by_tenant) > self._alive:
+            self._by_tenant.popitem(last=False)
+        return snapshot
+
+    async def announce(self, tenant_id: str, version: int) -> None:
+        """After the commit of a change: forget it here, and tell Redis, so that every worker re-reads it.
+
+        With Redis away the row in snapshot_bumps stays, and the word is said again by a job.
+        """
+        self._by_tenant.pop(tenant_id, None)
+        with contextlib.suppress(RedisAwayError):
+            await self._counters.raise_versions({tenant_id: version})
+
+    async def say_again(self) -> int:
+        """Tells Redis the versions that it may not have heard of; how many.
+
+        Errors: UnavailableError, RedisAwayError.
+        """
+        async with postgres.transaction(self._pool) as connection:
+            bumps = await postgres.rows(connection, sql.bumps, {}, Bump)
+            await self._counters.raise_versions({bump.tenant_id: bump.snapshot_version for bump in bumps})
+            for bump in bumps:
+                await postgres.execute(connection, sql.delete_bump, msgspec.structs.asdict(bump))
+        return len(bumps)
+
+
+async def read(connection: postgres.Connection, tenant_id: str) -> Snapshot:
+    """The snapshot inside a transaction; a tenant that does not exist has one too, with `known` false."""
+    found = await postgres.scalars(connection, sql.snapshot, {"tenant_id": tenant_id})
+    if not found:
+        return Snapshot(tenant_id=tenant_id, version=0, known=False, subscriptions=())
+    return msgspec.json.decode(found[0], type=Snapshot)

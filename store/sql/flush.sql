@@ -1,0 +1,121 @@
+-- name: cursors
+-- Where each shard's journal stands. No lock: whoever finds work locks the row and looks again.
+select shard, last_id, drained_at from flush_cursors order by shard;
+
+-- name: lock_cursors
+-- The right to flush these shards; rows that another flusher holds are left out.
+select shard, last_id from flush_cursors where shard = any(%(shards)s) order by shard for update skip locked;
+
+-- name: wait_for_cursors
+-- The same for all shards, waiting for whoever holds one: while a server is certified nobody else flushes.
+select shard, last_id from flush_cursors where shard = any(%(shards)s) order by shard for update;
+
+-- name: make_staging
+create temporary table if not exists staged_events (
+  place integer primary key, fresh boolean not null default false,
+  tenant_id text, event_at timestamptz, digest uuid, fingerprint integer, service_id text, event_id text,
+  feature_id text, entity_id text, plan_id text, quantity bigint, measured bigint, time_window text,
+  drawn_included bigint, drawn_overage bigint, drawn_excess bigint, properties jsonb, accepted_at timestamptz
+) on commit delete rows;
+create temporary table if not exists staged_moves (
+  place integer, tenant_id text, time_window text, field text, amount bigint, ends_at timestamptz
+) on commit delete rows;
+
+-- name: copy_events
+copy staged_events (
+  place, tenant_id, event_at, digest, fingerprint, service_id, event_id, feature_id, entity_id, plan_id, quantity,
+  measured, time_window, drawn_included, drawn_overage, drawn_excess, properties, accepted_at
+) from stdin;
+
+-- name: copy_moves
+copy staged_moves (place, tenant_id, time_window, field, amount, ends_at) from stdin;
+
+-- name: insert_keys
+-- Which of the staged events are new: their ids are in neither this month's keys nor the two months before.
+with fresh as (
+  insert into usage_keys (tenant_id, digest, ingested_month, fingerprint)
+  select s.tenant_id, s.digest, %(month)s, s.fingerprint from staged_events s
+  where not exists (
+    select from usage_keys k
+    where k.tenant_id = s.tenant_id and k.digest = s.digest
+      and k.ingested_month >= %(horizon)s and k.ingested_month < %(month)s
+  )
+  on conflict do nothing
+  returning tenant_id, digest
+)
+update staged_events s set fresh = true from fresh f where f.tenant_id = s.tenant_id and f.digest = s.digest;
+
+-- name: stale_places
+-- The staged events that were there already.
+select place from staged_events where not fresh order by place;
+
+-- name: insert_events
+insert into usage_events (
+  tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
+  time_window, drawn_included, drawn_overage, drawn_excess, properties, accepted_at
+)
+select tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
+  time_window, drawn_included, drawn_overage, drawn_excess, properties, accepted_at
+from staged_events where fresh;
+
+-- name: add_to_hours
+insert into usage_hourly as u (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events)
+select tenant_id, feature_id, date_trunc('hour', event_at, 'UTC'), service_id, entity_id, plan_id, sum(measured), count(*)
+from staged_events where fresh
+group by 1, 2, 3, 4, 5, 6
+on conflict (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
+do update set quantity = u.quantity + excluded.quantity, events = u.events + excluded.events;
+
+-- name: add_to_counters
+insert into usage_counters as u (tenant_id, time_window, field, used, ends_at)
+select m.tenant_id, m.time_window, m.field, sum(m.amount), max(m.ends_at)
+from staged_moves m join staged_events s on s.place = m.place
+where s.fresh
+group by 1, 2, 3
+on conflict (tenant_id, time_window, field) do update set used = u.used + excluded.used;
+
+-- name: insert_correction
+insert into counter_corrections (correction_id, shard, tenant_id, time_window, field, amount)
+values (%(correction_id)s, %(shard)s, %(tenant_id)s, %(time_window)s, %(field)s, %(amount)s)
+on conflict do nothing;
+
+-- name: insert_rejected_duplicate
+-- An id that came again with another body, found only now: visible, not counted.
+insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)
+values (%(tenant_id)s, %(rejected_at)s, 'idempotency-mismatch', %(detail)s, %(event)s);
+
+-- name: fingerprint
+select fingerprint from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s
+order by ingested_month desc limit 1;
+
+-- name: insert_quarantine
+insert into journal_quarantine (shard, entry_id, fields, reason, found_at)
+values (%(shard)s, %(entry_id)s, %(fields)s, %(reason)s, %(found_at)s)
+on conflict do nothing;
+
+-- name: advance
+update flush_cursors c
+set last_id = n.last_id, entries = c.entries + n.entries, events = c.events + n.events,
+  drained_at = greatest(c.drained_at, n.drained_at)
+from unnest(%(shards)s::smallint[], %(last_ids)s::text[], %(entries)s::bigint[], %(events)s::bigint[],
+  %(drained)s::timestamptz[]) as n (shard, last_id, entries, events, drained_at)
+where c.shard = n.shard;
+
+-- name: mark_drained
+-- These shards' journals were empty past their cursors at that instant.
+update flush_cursors set drained_at = %(at)s where shard = any(%(shards)s)
+  and (drained_at is null or drained_at < %(at)s);
+
+-- name: pending_corrections
+select correction_id, shard, tenant_id, time_window, field, amount from counter_corrections
+where shard = any(%(shards)s) order by correction_id limit 10000;
+
+-- name: corrections_waiting
+select distinct shard from counter_corrections order by shard;
+
+-- name: delete_corrections
+delete from counter_corrections where correction_id = any(%(ids)s);
+
+-- name: forget_corrections
+-- A rebuild makes them needless: it puts back sums that never held the duplicate.
+delete from counter_corrections where shard = any(%(shards)s);

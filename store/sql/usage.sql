@@ -1,0 +1,44 @@
+-- name: seen
+-- Which of these ids Postgres knows, and the fingerprint of the body each came with.
+select k.tenant_id, k.digest::text as digest, k.fingerprint
+from usage_keys k join unnest(%(tenants)s::text[], %(digests)s::uuid[]) as w (tenant_id, digest) using (tenant_id, digest)
+where k.ingested_month >= %(horizon)s;
+
+-- name: insert_rejected
+insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)
+select * from unnest(%(tenants)s::text[], %(at)s::timestamptz[], %(slugs)s::text[], %(details)s::text[], %(events)s::jsonb[]);
+
+-- name: series
+-- Usage by group and step, over whole hours. Steps without usage are left out.
+select case %(group_by)s when 'service' then service_id when 'entity' then entity_id when 'tenant' then tenant_id
+    when 'plan' then plan_id else feature_id end as key,
+  date_trunc(%(step)s, hour_at, 'UTC') as at, sum(quantity)::bigint as quantity, sum(events)::bigint as events
+from usage_hourly
+where hour_at >= %(start)s and hour_at < %(end)s
+  and (%(tenant_id)s::text is null or tenant_id = %(tenant_id)s)
+  and (%(feature_id)s::text is null or feature_id = %(feature_id)s)
+group by 1, 2
+order by 1, 2
+limit %(limit)s;
+
+-- name: flushed_through
+-- Everything acknowledged before this instant is in Postgres: for one shard, or for all.
+select min(drained_at) from flush_cursors
+where %(shard)s::smallint is null or shard = %(shard)s
+having count(drained_at) = case when %(shard)s::smallint is null then 256 else 1 end;
+
+-- name: events
+-- A tenant's events, newest first, after a cursor of instant and digest.
+select tenant_id, service_id, event_id, feature_id, entity_id, quantity, event_at, accepted_at, plan_id,
+  properties::text as properties, digest::text as digest
+from usage_events
+where tenant_id = %(tenant_id)s and (%(feature_id)s::text is null or feature_id = %(feature_id)s)
+  and (event_at, digest) < (%(before_at)s, %(before_digest)s::uuid)
+order by event_at desc, digest desc
+limit %(limit)s;
+
+-- name: rejected
+select rejected_id, tenant_id, rejected_at, slug, detail, event::text as event from usage_rejected
+where (%(tenant_id)s::text is null or tenant_id = %(tenant_id)s) and rejected_id < %(before)s
+order by rejected_id desc
+limit %(limit)s;

@@ -1,0 +1,112 @@
+"""schema.sql, the migrations and the queries say the same."""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from store import migrate, queries
+from tests.conftest import _of
+
+SQL = resources.files("store").joinpath("sql")
+DESCRIBE = """
+select table_name, column_name, data_type, is_nullable, column_default, is_identity
+from information_schema.columns where table_schema = 'public' and table_name <> 'schema_migrations'
+order by table_name, ordinal_position
+"""
+INDEXES = """
+select indexdef from pg_indexes
+where schemaname = 'public' and tablename <> 'schema_migrations' order by 1
+"""
+CONSTRAINTS = """
+select conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint
+where connamespace = 'public'::regnamespace and conrelid::regclass::text <> 'schema_migrations' order by 1, 2
+"""
+
+
+def described(connection: psycopg.Connection) -> list[list[tuple]]:
+    return [connection.execute(query).fetchall() for query in (DESCRIBE, INDEXES, CONSTRAINTS)]
+
+
+def test_migrations_lead_to_the_schema(servers, template):
+    """One database from each; no difference is allowed."""
+    schema = resources.files("store").joinpath("schema.sql").read_text(encoding="utf-8")
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("create database from_schema")
+    with psycopg.connect(_of(servers, "from_schema"), autocommit=True) as fresh:
+        fresh.execute(schema)
+        wanted = described(fresh)
+    with psycopg.connect(_of(servers, template), autocommit=True) as migrated:
+        assert described(migrated) == wanted
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("drop database from_schema")
+
+
+def test_every_migration_goes_down_again(servers):
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("create database up_and_down")
+    url = _of(servers, "up_and_down")
+    assert migrate.migrate(url) == [f"{m.version}_{m.name}" for m in migrate.migrations()]
+    assert migrate.migrate(url) == []
+    with psycopg.connect(url, autocommit=True) as connection:
+        for file in sorted(
+            resources.files("store").joinpath("migrations").iterdir(), key=lambda f: f.name, reverse=True
+        ):
+            if file.name.endswith(".sql"):
+                connection.execute(file.read_text(encoding="utf-8").split("-- migrate:down", 1)[1])
+        left = connection.execute(
+            "select relname from pg_class "
+            "where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')"
+        )
+        assert left.fetchall() == [("schema_migrations",)]
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("drop database up_and_down")
+
+
+def test_an_edited_migration_is_noticed(database_url):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update schema_migrations set digest = 'other'")
+        with pytest.raises(migrate.MigrationError, match="edited"):
+            migrate.pending(connection)
+
+
+@pytest.mark.parametrize("noun", sorted(file.name.removesuffix(".sql") for file in SQL.iterdir()))
+def test_every_query_is_used_and_explained(noun):
+    """A named query that no module asks for is a leftover; one without a sentence is a riddle."""
+    named = queries.Queries(noun)
+    text = SQL.joinpath(f"{noun}.sql").read_text(encoding="utf-8")
+    assert text.count("-- name:") == len(named.by_name) > 0
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for room in ("store", "jobs", "service")
+        for path in Path(str(resources.files(room))).rglob("*.py")
+    )
+    asked = set(re.findall(r"(?:sql|SQL)\.(\w+)", code))
+    assert set(named.by_name) <= asked
+
+
+def test_every_query_can_be_planned(database_url):
+    """The database knows every table, column and type that the queries speak of."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(queries.Queries("flush").make_staging)
+        for file in SQL.iterdir():
+            for name, query in queries.Queries(file.name.removesuffix(".sql")).by_name.items():
+                statement = query.decode()
+                if re.search(r"^(copy|create|lock) ", statement, re.MULTILINE):
+                    continue
+                numbered = _numbered(statement)
+                connection.execute(f"prepare q as {numbered}")
+                connection.execute("deallocate q")
+                assert numbered, name
+
+
+def _numbered(statement: str) -> str:
+    """Named parameters as the server's own numbered ones."""
+    names: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${names.setdefault(found[1], len(names) + 1)}"
+
+    return re.sub(r"%\((\w+)\)s", number, statement).replace("%%", "%").rstrip(";")
