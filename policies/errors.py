@@ -1,6 +1,6 @@
 """Every domain error: a slug that names its page in docs/problems, a status, and the facts of the case.
 
-A refusal to a tenant is not an error: it is a Decision (policies.decide).
+A refusal to a tenant is not an error: it is a Decision (policies.decision).
 """
 
 from typing import ClassVar

@@ -16,7 +16,7 @@ DECIMALS_MAX: Final = 9
 
 # --- text ----------------------------------------------------------------------------------------
 ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,127}$"
-"""Ids that callers choose (tenant, service, entity, event): they stand in paths, so no space, quote or slash."""
+"""Ids that callers choose (tenant, service, entity, event): in paths, so no space, quote or slash."""
 ID_LENGTH: Final = 128
 CATALOG_ID_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 """Ids in plan files (plans, features, add-ons); they become parts of policy ids and of key names."""
@@ -85,6 +85,8 @@ PHASES: Final = 32
 # --- catalog -------------------------------------------------------------------------------------
 CATALOG_FILE_BYTES: Final = 1_000_000
 CATALOG_FILES: Final = 2_000
+CATALOG_PATH_LENGTH: Final = 200
+"""Characters of a file's path; it stands in every finding of the file."""
 CATALOG_BYTES: Final = 32_000_000
 CATALOG_DEPTH: Final = 32
 CATALOG_FINDINGS: Final = 1_000

@@ -66,9 +66,7 @@ def _property_refusal(event: Usage, feature: Feature) -> Refusal | None:
     for key in event.properties or {}:
         if key not in feature.properties:
             known = ", ".join(feature.properties) or "none"
-            return _invalid(
-                f"/properties/{key}", f"{feature.id} declares {known}, not this one."
-            )
+            return _invalid(f"/properties/{key}", f"{feature.id} declares {known}, not this one.")
     return None
 
 

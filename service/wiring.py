@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from policies import errors
-from policies.engine import Engine
+from policies.engine import Engine, Verdict
 from service.clock import Clock, SystemClock
 from service.config import Config
 from service.context import Context
 from service.last_known import LastKnown
 from store import api_keys, catalogs, counters, link, postgres, snapshots
+
+log = logging.getLogger("metergate.engine")
 
 REFRESH_S = 1.0
 """How long another process's publish may take to be seen here."""
@@ -30,7 +33,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         counters=counters.Counters(redis),
         catalogs=catalogs.Catalogs(pool),
         snapshots=snapshots.Snapshots(pool, redis),
-        engine=Engine(),
+        engine=Engine(on_fault=_log_fault),
         last_known=LastKnown(),
     )
     await _refresh(context)
@@ -42,6 +45,10 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         await asyncio.gather(watcher, return_exceptions=True)
         await redis.close()
         await pool.close()
+
+
+def _log_fault(verdict: Verdict) -> None:
+    log.error("Cedar could not decide: %s", "; ".join(verdict.errors))
 
 
 async def _watch_catalog(context: Context) -> None:

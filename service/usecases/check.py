@@ -121,6 +121,11 @@ def _request(question: Check, right: Right) -> Request:
     if feature is not None and feature.entity == "none" and question.entity_id is not None:
         detail = f"{feature.id} is not decided by entity: leave it out."
         raise errors.invalid(f"{question.pointer}/entityId", detail)
+    for key in question.context if feature is not None else ():
+        if key not in feature.context:
+            known = ", ".join(feature.context) or "none"
+            detail = f"{question.feature_id} takes these keys of context: {known}."
+            raise errors.invalid(f"{question.pointer}/context/{key}", detail)
     try:
         scaled = quantity.parse(question.quantity, feature.decimals if feature else 0)
     except ValueError as error:

@@ -2,6 +2,7 @@
 -- All that a decision needs to know of a tenant, as one JSON document (policies.entitlement.Snapshot).
 select jsonb_build_object(
   'tenantId', t.tenant_id, 'version', t.snapshot_version, 'known', true,
+  'closed', t.closed_at is not null,
   'subscriptions', coalesce((
     select jsonb_agg(jsonb_build_object(
       'id', s.subscription_id, 'anchoredAt', s.anchored_at, 'createdAt', s.created_at,

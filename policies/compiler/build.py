@@ -1,0 +1,215 @@
+"""Catalog files made into a Catalog: the same content gives the same ids, in whatever form it is written."""
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from policies import model
+from policies.compiler import check, source
+from policies.compiler.fields import FeatureSource, FeaturesSource
+from policies.compiler.findings import Finding, Findings
+from policies.compiler.numbers import scaled
+from policies.compiler.source import CatalogSource, PlanFile
+from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
+from policies.compiler.terms_fields import CapSource, MeteredSource, OverageSource, TierSource
+
+_COMBINE: Final[dict[str, model.Combine]] = {
+    "boolean": "any",
+    "metered": "sum",
+    "integer": "max",
+    "decimal": "max",
+}
+_PLACES: Final = frozenset({"source", "included_source"})
+
+
+class Compiled(msgspec.Struct, frozen=True, kw_only=True):
+    """A catalog with what there is to know about it, or the reasons why there is none."""
+
+    catalog: model.Catalog | None
+    """None if and only if a finding is an error."""
+    findings: tuple[Finding, ...]
+    """By path, line and column; warnings alone leave the catalog usable."""
+
+
+def compile_catalog(files: Mapping[str, str]) -> Compiled:
+    """Reads, checks and builds: path → text, paths relative to the catalog, with `/`.
+
+    Costs 5 to 10 s of processor time for each megabyte of YAML: keep it off an event loop.
+    """
+    findings = Findings(files)
+    catalog = source.read(files, findings)
+    check.check(catalog, findings)
+    built = None if findings.errors else _catalog(catalog, files)
+    return Compiled(catalog=built, findings=findings.sorted())
+
+
+def text_hash(files: Mapping[str, str]) -> str:
+    """`sha256:` and 64 hex digits over the files as they are, comments and layout included.
+
+    A catalog is named by its text, since the lines that decisions point to move with it.
+    """
+    whole = msgspec.json.encode(
+        sorted((path, text.encode("utf-8", "surrogateescape")) for path, text in files.items())
+    )
+    return f"sha256:{hashlib.sha256(whole).hexdigest()}"
+
+
+def content_hash(noun: model.Noun) -> str:
+    """64 hex digits over what a noun says, apart from where it says it.
+
+    Fields at their default are left out, so that a field which a later release adds changes no old id.
+    """
+    return hashlib.sha256(msgspec.json.encode(_without_places(noun), order="sorted")).hexdigest()
+
+
+def _without_places(value: object) -> object:
+    if isinstance(value, model.Noun):
+        said = {field.name: _said(value, field) for field in msgspec.structs.fields(value)}
+        return type(value)(**said | dict.fromkeys(_PLACES & said.keys(), ""))
+    if isinstance(value, dict):
+        return {key: _without_places(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_without_places(item) for item in value)
+    return value
+
+
+def _said(noun: model.Noun, field: msgspec.structs.FieldInfo) -> object:
+    """The field's value; a default as the very default, since msgspec leaves it out by identity."""
+    value = getattr(noun, field.name)
+    return field.default if value == field.default else _without_places(value)
+
+
+def _catalog(said: CatalogSource, files: Mapping[str, str]) -> model.Catalog:
+    """Only for a source without errors; the asserts below state what reader and checks have seen to."""
+    assert said.features is not None
+    features = _features(said.features)
+    plans = [_plan(file, features) for file in said.plans]
+    return model.Catalog(
+        hash=text_hash(files),
+        features=features,
+        plans={plan.plan_id: plan for plan in sorted(plans, key=lambda plan: plan.plan_id)},
+        fallback_plan=said.features.fallback_plan,
+        ladder=tuple(step.value for step in said.features.ladder),
+    )
+
+
+def _features(said: FeaturesSource) -> dict[str, model.Feature]:
+    assert said.features is not None
+    known = {feature_id: said.features[feature_id] for feature_id in sorted(said.features)}
+    return {feature_id: _feature(feature_id, feature) for feature_id, feature in known.items() if feature}
+
+
+def _feature(feature_id: str, said: FeatureSource) -> model.Feature:
+    assert said.type is not None
+    assert said.name is not None
+    return model.Feature(
+        id=feature_id,
+        type=said.type,
+        name=said.name,
+        source=said.at.source,
+        description=said.description,
+        value_type=said.value_type,
+        unit=said.unit,
+        decimals=said.decimals,
+        aggregation=said.aggregation,
+        property=said.property,
+        properties=tuple(sorted(item.value for item in said.properties)),
+        context=tuple(sorted(item.value for item in said.context)),
+        entity=said.entity,
+        when_unavailable=said.when_unavailable,
+        combine=said.combine or _COMBINE.get(said.value_type or said.type),
+        ai=said.ai,
+        costly=said.costly,
+        always=said.always,
+    )
+
+
+def _plan(file: PlanFile, features: dict[str, model.Feature]) -> model.PlanVersion:
+    plan = file.plan
+    assert plan is not None
+    assert plan.plan is not None
+    assert plan.name is not None
+    assert plan.currency is not None
+    assert plan.price is not None
+    assert plan.interval is not None
+    terms = {
+        feature_id: terms
+        for feature_id in sorted(file.terms)
+        if (terms := _terms(file.terms[feature_id], features[feature_id])) is not None
+    }
+    bare = model.PlanVersion(
+        version="",
+        plan_id=plan.plan,
+        name=plan.name,
+        currency=plan.currency,
+        price=plan.price,
+        interval=plan.interval,
+        source=plan.key("plan").source,
+        features={feature_id: features[feature_id] for feature_id in terms},
+        terms=terms,
+        trial_days=plan.trial.days if plan.trial else None,
+        grace_days=(plan.grace.days or 0) if plan.grace else 0,
+        restricted_days=(plan.restricted.days or 0) if plan.restricted else 0,
+    )
+    return msgspec.structs.replace(bare, version=f"{plan.plan}@{content_hash(bare)[:8]}")
+
+
+def _terms(said: TermsSource | None, feature: model.Feature) -> model.Terms | None:
+    assert said is not None
+    if isinstance(said, SwitchSource):
+        return model.BooleanTerms(source=said.at.source) if said.given else None
+    if isinstance(said, ValueSource):
+        value = scaled(said.value, feature.decimals) if isinstance(said.value, Decimal) else said.value
+        return model.StaticTerms(source=said.at.source, value=value, display=str(said.value))
+    return _metered(said, feature)
+
+
+def _metered(said: MeteredSource, feature: model.Feature) -> model.MeteredTerms:
+    assert said.included is not None
+    return model.MeteredTerms(
+        source=said.at.source,
+        included=_scaled(said.included, feature),
+        included_source=said.key("included").source,
+        interval=said.interval,
+        anchor=said.anchor,
+        overage=_overage(said.overage, feature) if said.overage else None,
+        caps=tuple(_cap(cap, feature) for cap in said.caps),
+        thresholds=tuple(threshold.value for threshold in said.thresholds),
+    )
+
+
+def _overage(said: OverageSource, feature: model.Feature) -> model.Overage:
+    assert said.model is not None
+    return model.Overage(
+        source=said.at.source,
+        up_to=_scaled(said.up_to, feature),
+        model=said.model,
+        unit_amount=said.unit_amount,
+        size=_scaled(said.size, feature),
+        amount=said.amount,
+        tiers=tuple(_tier(tier, feature) for tier in said.tiers or ()),
+        minimum=said.minimum,
+    )
+
+
+def _tier(said: TierSource, feature: model.Feature) -> model.Tier:
+    return model.Tier(
+        up_to=_scaled(said.up_to, feature),
+        unit_amount=said.unit_amount or "0",
+        flat_amount=said.flat_amount or "0",
+    )
+
+
+def _cap(said: CapSource, feature: model.Feature) -> model.Cap:
+    limit = _scaled(said.limit, feature)
+    assert limit is not None
+    assert said.interval is not None
+    return model.Cap(source=said.at.source, limit=limit, interval=said.interval, per=said.per)
+
+
+def _scaled(quantity: Decimal | None, feature: model.Feature) -> int | None:
+    """Into units of 10^-decimals; None stays None, and unlimited is None too."""
+    return None if quantity is None or quantity.is_infinite() else scaled(quantity, feature.decimals)

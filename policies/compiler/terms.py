@@ -1,0 +1,89 @@
+"""What one plan says of one feature, read in the form that the feature's type asks for."""
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from policies import limits
+from policies.compiler import objects
+from policies.compiler.fields import FeatureSource
+from policies.compiler.findings import Findings, Place, quoted
+from policies.compiler.kinds import Flag, Text, mismatch
+from policies.compiler.nodes import Mapping, Scalar, Unreadable
+from policies.compiler.numbers import Quantity, Whole, meant
+from policies.compiler.terms_fields import METERED, MeteredSource, TermsNode
+
+
+class SwitchSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the plan gives a boolean feature; `false` is the same as saying nothing."""
+
+    at: Place
+    given: bool
+
+
+class ValueSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of a static feature: a whole number, a decimal, a text, or an object as canonical JSON."""
+
+    at: Place
+    value: int | Decimal | str
+    value_at: Place
+
+
+TermsSource = SwitchSource | ValueSource | MeteredSource
+
+_FLAG: Final = Flag()
+_INTEGER: Final = Whole(0, limits.QUANTITY_MAX)
+_DECIMAL: Final = Quantity(says="a whole number, or a decimal in quotes")
+_TEXT: Final = Text(limits.STATIC_VALUE_LENGTH)
+
+
+def read(
+    terms: TermsNode, feature_id: str, feature: FeatureSource | None, findings: Findings
+) -> TermsSource | None:
+    """None when it could not be read; then its finding is written, here or at the feature.
+
+    Without a readable feature, what looks like metered terms is still read for its own findings.
+    """
+    name = quoted(feature_id)
+    match feature.type if feature else None:
+        case "boolean":
+            given = _FLAG.read(terms.node, f"{name} is a boolean feature: its value", terms.at, findings)
+            return None if given is None else SwitchSource(at=terms.at, given=given)
+        case "static":
+            assert feature is not None
+            return _value(terms, name, feature, findings)
+        case "metered":
+            return _metered(terms, name, findings)
+        case _:
+            if isinstance(terms.node, Mapping) and any(e.name in METERED.fields for e in terms.node.entries):
+                METERED.read(terms.node, name, terms.at, findings)
+            return None
+
+
+def _value(terms: TermsNode, name: str, feature: FeatureSource, findings: Findings) -> ValueSource | None:
+    value: int | Decimal | str | None
+    subject = f"the value of {name}"
+    match feature.value_type:
+        case "integer":
+            value = _INTEGER.read(terms.node, subject, terms.at, findings)
+        case "decimal":
+            value = _DECIMAL.read(terms.node, subject, terms.at, findings)
+        case "string":
+            value = _TEXT.read(terms.node, subject, terms.at, findings)
+        case "object":
+            value = objects.read(terms.node, subject, findings)
+        case None:
+            return None
+    return None if value is None else ValueSource(at=terms.at, value=value, value_at=terms.node.at)
+
+
+def _metered(terms: TermsNode, name: str, findings: Findings) -> MeteredSource | None:
+    node = terms.node
+    if isinstance(node, Mapping | Unreadable):
+        return METERED.read(node, name, terms.at, findings)
+    said = node.text if isinstance(node, Scalar) else ""
+    included = said if said == "unlimited" else meant(said).removeprefix("write ") or "1_000"
+    message = mismatch(f"{name} is a metered feature: what a plan gives of it", "a group of fields", node)
+    findings.error(node.at, "wrong-terms", message, f"write {{included: {included}, interval: month}}")
+    return None

@@ -1,0 +1,200 @@
+"""How is an answer said to a person? One plain sentence for each reason.
+
+A sentence names plans, features and units of the catalog, numbers and instants; nothing that a caller wrote.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from policies import quantity
+from policies.balance import Balance
+from policies.compiler.cedar import Reason
+from policies.entitlement import Right
+from policies.model import Cap, Interval, MeteredTerms, StaticTerms
+
+_ES: Final = ("ss", "x", "z", "ch", "sh")
+_RHYTHM: Final[dict[Interval, str]] = {
+    "hour": "Hourly",
+    "day": "Daily",
+    "week": "Weekly",
+    "month": "Monthly",
+    "year": "Yearly",
+}
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sentence may speak of."""
+
+    right: Right
+    balance: Balance | None
+    requested: int
+    caps: tuple[int, ...] = ()
+    """What each cap's window has counted."""
+    cap: int | None = None
+    """The cap that refused."""
+
+
+def sentence(reason: Reason, case: Case) -> str:
+    """The answer in one sentence, without a full stop."""
+    return _SENTENCES[reason](case)
+
+
+def plural(unit: str) -> str:
+    """The unit of more than one: `tokens`, `queries`; symbols (`GB`) and what is plural already stay."""
+    if not (unit.isalpha() and unit.islower()) or (unit.endswith("s") and not unit.endswith("ss")):
+        return unit
+    if unit.endswith("y") and unit[-2:-1] not in tuple("aeiou"):
+        return f"{unit[:-1]}ies"
+    return unit + ("es" if unit.endswith(_ES) else "s")
+
+
+def _within_limit(case: Case) -> str:
+    balance = case.balance
+    if balance is None or balance.granted is None or balance.remaining is None:
+        return f"Unlimited {_noun(case)} in {_plan(case)}"
+    left = f"{_said(case, balance.remaining)} of {_amount(case, balance.granted)} left"
+    return left + _edge(" until ", _reset(case))
+
+
+def _in_overage(case: Case) -> str:
+    balance = case.balance
+    assert balance is not None
+    assert balance.granted is not None
+    end = "without a limit" if balance.limit is None else f"up to {_amount(case, balance.limit)} in all"
+    return f"Past the {_amount(case, balance.granted)} of {_plan(case)}: overage, {end}" + _edge(
+        " until ", _reset(case)
+    )
+
+
+def _included(case: Case) -> str:
+    return f"Included in {_plan(case)}"
+
+
+def _value(case: Case) -> str:
+    terms = case.right.terms
+    if isinstance(terms, StaticTerms) and _value_type(case) != "object":
+        return f"{_feature(case)}: {_given(case, terms)} in {_plan(case)}"
+    return f"{_feature(case)}: as {_plan(case)} sets it"
+
+
+def _value_exceeded(case: Case) -> str:
+    terms = case.right.terms
+    assert isinstance(terms, StaticTerms)
+    return f"{_feature(case)}: {_said(case, case.requested)} asked, {_given(case, terms)} in {_plan(case)}"
+
+
+def _limit_reached(case: Case) -> str:
+    balance, terms = case.balance, case.right.terms
+    assert balance is not None
+    limit = balance.limit or 0
+    taken = balance.drawn + balance.reserved
+    trial = case.right.trial and isinstance(terms, MeteredTerms) and terms.overage is not None
+    after = "; overage begins after the trial" if trial else ""
+    return _refusal(case, "Limit", taken, limit) + _edge("; resets ", _reset(case)) + after
+
+
+def _cap_reached(case: Case) -> str:
+    terms, place = case.right.terms, case.cap
+    assert isinstance(terms, MeteredTerms)
+    assert place is not None
+    cap = terms.caps[place]
+    return _refusal(case, _cap_name(cap), case.caps[place], cap.limit) + _edge(
+        "; resets ", case.right.cap_windows[place].end
+    )
+
+
+def _payment_required(case: Case) -> str:
+    if case.right.billing_status == "restricted":
+        return f"Payment required: a payment for {_plan(case)} is overdue, so overage is closed"
+    return f"Payment required: {_plan(case)} is suspended until it is paid"
+
+
+def _fallback(case: Case) -> str:
+    feature = case.right.feature
+    stance = feature.when_unavailable if feature is not None and case.right.absence is None else "deny"
+    return f"Could not be decided; answered by whenUnavailable: {stance}"
+
+
+def _fixed(words: str) -> Callable[[Case], str]:
+    return lambda case: words.format(plan=_plan(case), feature=_feature(case))
+
+
+def _refusal(case: Case, bound: str, taken: int, limit: int) -> str:
+    """Full, or too little left for what was asked."""
+    if taken >= limit:
+        return f"{bound} reached: {_said(case, taken)} of {_amount(case, limit)} used"
+    left = f"{_said(case, limit - taken)} of {_amount(case, limit)} left"
+    return f"{bound} reached: {_said(case, case.requested)} asked, {left}"
+
+
+def _cap_name(cap: Cap) -> str:
+    name = f"{_RHYTHM[cap.interval]} cap" if cap.interval in _RHYTHM else "Cap"
+    return f"{name} per entity" if cap.per == "entity" else name
+
+
+def _amount(case: Case, scaled: int) -> str:
+    """The number with its unit, as in `1 token`, `2 tokens`."""
+    unit = case.right.feature.unit if case.right.feature else ""
+    said = _said(case, scaled)
+    return f"{said} {unit if said == '1' else plural(unit)}".rstrip()
+
+
+def _said(case: Case, scaled: int) -> str:
+    return quantity.human(scaled, case.right.feature.decimals if case.right.feature else 0)
+
+
+def _given(case: Case, terms: StaticTerms) -> str:
+    return _said(case, terms.value) if isinstance(terms.value, int) else terms.display
+
+
+def _value_type(case: Case) -> str | None:
+    return case.right.feature.value_type if case.right.feature else None
+
+
+def _noun(case: Case) -> str:
+    return plural(case.right.feature.unit if case.right.feature else "") or _feature(case)
+
+
+def _plan(case: Case) -> str:
+    return case.right.plan.name if case.right.plan else "the plan"
+
+
+def _feature(case: Case) -> str:
+    return case.right.feature.name if case.right.feature else "this feature"
+
+
+def _reset(case: Case) -> datetime | None:
+    return case.right.period.end if case.right.period else None
+
+
+def _edge(words: str, at: datetime | None) -> str:
+    """An instant at the end of a sentence: the date alone if it is midnight."""
+    if at is None:
+        return ""
+    midnight = (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
+    return words + at.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M UTC")
+
+
+_SENTENCES: Final[dict[Reason, Callable[[Case], str]]] = {
+    "within_limit": _within_limit,
+    "in_overage": _in_overage,
+    "included": _included,
+    "value": _value,
+    "limit_reached": _limit_reached,
+    "cap_reached": _cap_reached,
+    "value_exceeded": _value_exceeded,
+    "feature_not_in_plan": _fixed("{plan} does not include {feature}"),
+    "unknown_feature": _fixed("There is no such feature"),
+    "unknown_tenant": _fixed("There is no such tenant"),
+    "no_subscription": _fixed("The tenant has no subscription"),
+    "trial_ended": _fixed("The trial of {plan} has ended"),
+    "payment_required": _payment_required,
+    "pending": _fixed("The subscription to {plan} waits for its first payment"),
+    "paused": _fixed("The subscription to {plan} is paused"),
+    "subscription_ended": _fixed("The subscription to {plan} has ended"),
+    "guard": _fixed("A guard refuses {feature}"),
+    "fallback": _fallback,
+}

@@ -1,0 +1,91 @@
+"""In which half-open period of UTC does an instant lie, for an interval and an anchor?
+
+Periods of one (interval, anchor, anchored_at) are laid end to end over all of time, before the anchor as
+well as after it. Their edges are numbered from the anchor, and an edge is computed from its number alone:
+a month that begins on the 31st is clamped to 28 February and is back on 31 March.
+
+All instants are aware and in UTC; `never` alone has one period, without an end.
+"""
+
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from policies.model import Anchor, Interval
+
+_CALENDAR_ANCHOR: Final = datetime(2001, 1, 1, tzinfo=UTC)
+"""A Monday, the first of a month and of a year: anchored here, every interval falls on its calendar edges."""
+_NO_OFFSET: Final = timedelta(0)
+_INSTANT: Final = timedelta(microseconds=1)
+_SPANS: Final[dict[Interval, timedelta]] = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+_MONTHS: Final[dict[Interval, int]] = {"month": 1, "year": 12}
+
+
+class Period(msgspec.Struct, frozen=True, order=True):
+    """Half-open: `start` is in it, `end` is not. `end` is None only for the interval `never`."""
+
+    start: datetime
+    end: datetime | None
+
+
+def contains(period: Period, at: datetime) -> bool:
+    """Is `at` in the period?"""
+    return period.start <= at and (period.end is None or at < period.end)
+
+
+def containing(at: datetime, *, interval: Interval, anchor: Anchor, anchored_at: datetime) -> Period:
+    """The period that `at` lies in.
+
+    With the anchor `subscription` the day and the clock time of `anchored_at` are kept; with `calendar` it
+    is not looked at. The one period of `never` begins at `anchored_at` with either anchor, and is the answer
+    for earlier instants too.
+    """
+    assert at.utcoffset() == _NO_OFFSET
+    assert anchored_at.utcoffset() == _NO_OFFSET
+    if interval == "never":
+        return Period(anchored_at, None)
+    base = anchored_at if anchor == "subscription" else _CALENDAR_ANCHOR
+    span = _SPANS.get(interval)
+    if span is not None:
+        start = base + (at - base) // span * span
+        return Period(start, start + span)
+    months = _MONTHS[interval]
+    number = _months_between(base, at) // months
+    # That edge lies in the month (or year) of `at`, so it is the right one or the one just after.
+    start = _months_later(base, number * months)
+    if start > at:
+        number -= 1
+        start = _months_later(base, number * months)
+    return Period(start, _months_later(base, (number + 1) * months))
+
+
+def following(period: Period, *, interval: Interval, anchor: Anchor, anchored_at: datetime) -> Period | None:
+    """The period that begins where this one ends; None after `never`."""
+    if period.end is None:
+        return None
+    return containing(period.end, interval=interval, anchor=anchor, anchored_at=anchored_at)
+
+
+def preceding(period: Period, *, interval: Interval, anchor: Anchor, anchored_at: datetime) -> Period | None:
+    """The period that ends where this one begins; None before `never`."""
+    if period.end is None:
+        return None
+    return containing(period.start - _INSTANT, interval=interval, anchor=anchor, anchored_at=anchored_at)
+
+
+def _months_between(base: datetime, at: datetime) -> int:
+    """How many month boundaries lie between the two, days and clock times not looked at."""
+    return (at.year - base.year) * 12 + at.month - base.month
+
+
+def _months_later(base: datetime, months: int) -> datetime:
+    """The same day and clock time that many months on (or back); a month too short gives its last day."""
+    year, month_before = divmod(base.year * 12 + base.month - 1 + months, 12)
+    month = month_before + 1
+    return base.replace(year=year, month=month, day=min(base.day, monthrange(year, month)[1]))

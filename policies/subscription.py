@@ -1,0 +1,237 @@
+"""What a subscription is at an instant, and what may be done to it.
+
+A subscription is a list of phases in order of time: each is a plan version and a half-open span, each begins
+where the one before it ends, and only the last may be without an end. A change or an end that is scheduled is
+an edge in the future, so it takes effect at its instant without a write. What lies before `now` is never
+rewritten.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+import msgspec
+
+from policies import limits, period
+from policies.errors import ConflictError, invalid
+from policies.model import BillingInterval, BillingStatus, Noun, PlanVersion
+from policies.period import Period
+
+State = Literal["pending", "active", "ended"]
+Act = Literal["change", "cancel", "resume"]
+
+_Standing = Literal["pending", "active", "ending", "ended"]
+"""State, with an active subscription whose end is scheduled told apart."""
+
+TRANSITIONS: Final[dict[tuple[_Standing, Act], str | None]] = {
+    ("pending", "change"): None,
+    ("pending", "cancel"): None,
+    ("pending", "resume"): "The subscription has not begun, so there is nothing to resume.",
+    ("active", "change"): None,
+    ("active", "cancel"): None,
+    ("active", "resume"): "No end is scheduled, so there is nothing to resume.",
+    ("ending", "change"): None,
+    ("ending", "cancel"): None,
+    ("ending", "resume"): None,
+    ("ended", "change"): "The subscription has ended and cannot change; start a new one.",
+    ("ended", "cancel"): "The subscription has ended already.",
+    ("ended", "resume"): "The subscription has ended and cannot be resumed; start a new one.",
+}
+"""Every standing and act: None is allowed, a sentence is why it is refused."""
+
+
+class Phase(Noun, frozen=True, kw_only=True, omit_defaults=False):
+    """One plan version for a half-open span; `end` None is until further notice."""
+
+    plan_id: str
+    plan_version: str
+    start: datetime
+    end: datetime | None = None
+
+
+class Subscription(Noun, frozen=True, kw_only=True, omit_defaults=False):
+    """A tenant on plan versions over time. Written in full as JSON, so that audit lines can be compared."""
+
+    id: str
+    anchored_at: datetime
+    """Periods with the anchor `subscription` are laid from here, billing and usage; it never moves (R16)."""
+    created_at: datetime
+    billing_status: BillingStatus = "good"
+    trial_ends_at: datetime | None = None
+    phases: tuple[Phase, ...]
+    """In order of time, without gaps; empty if it was cancelled before it began."""
+
+
+def phase_at(subscription: Subscription, at: datetime) -> Phase | None:
+    """The phase that holds at an instant; None before the start and from the end on."""
+    for phase in reversed(subscription.phases):
+        if phase.start <= at:
+            return phase if phase.end is None or at < phase.end else None
+    return None
+
+
+def state_at(subscription: Subscription, at: datetime) -> State:
+    """Whether it has yet to begin, runs, or has ended."""
+    if phase_at(subscription, at) is not None:
+        return "active"
+    return "pending" if subscription.phases and at < subscription.phases[0].start else "ended"
+
+
+def ends_at(subscription: Subscription) -> datetime | None:
+    """The end, past or scheduled; None if there is none, or if it never began."""
+    return subscription.phases[-1].end if subscription.phases else None
+
+
+def scheduled(subscription: Subscription, at: datetime) -> Phase | None:
+    """The next phase that begins after an instant: a scheduled change, or the start of a pending one."""
+    return next((phase for phase in subscription.phases if phase.start > at), None)
+
+
+def next_edge(subscription: Subscription, at: datetime) -> datetime | None:
+    """The first instant after `at` at which the phase or the trial changes; None if nothing is scheduled."""
+    return min((edge for edge in _edges(subscription) if edge > at), default=None)
+
+
+def in_trial(subscription: Subscription, at: datetime) -> bool:
+    """Does the trial run at that instant?"""
+    return (
+        subscription.trial_ends_at is not None
+        and at < subscription.trial_ends_at
+        and state_at(subscription, at) == "active"
+    )
+
+
+def billing_period(subscription: Subscription, interval: BillingInterval, now: datetime) -> Period:
+    """The billing period that contains `now`; of a pending subscription its first one."""
+    at = max(now, subscription.phases[0].start) if subscription.phases else now
+    return period.containing(
+        at, interval=interval, anchor="subscription", anchored_at=subscription.anchored_at
+    )
+
+
+def renewal(subscription: Subscription, interval: BillingInterval, now: datetime) -> datetime:
+    """The end of the billing period that contains `now`."""
+    end = billing_period(subscription, interval, now).end
+    assert end is not None  # no plan is billed `never`
+    return end
+
+
+def start(
+    subscription_id: str,
+    plan: PlanVersion,
+    *,
+    start_at: datetime,
+    now: datetime,
+    anchor: datetime | None = None,
+    trial: bool = False,
+) -> Subscription:
+    """A new subscription with one phase; the anchor is its start unless another instant is given.
+
+    Errors: InvalidError with the pointer of the field whose value is out of bounds.
+    """
+    earliest = now - timedelta(days=limits.BACKDATE_DAYS)
+    latest = now + timedelta(days=limits.START_AHEAD_DAYS)
+    if not earliest <= start_at <= latest:
+        raise invalid("/startAt", f"A subscription starts between {_said(earliest)} and {_said(latest)}.")
+    anchored_at = start_at if anchor is None else anchor
+    if anchored_at.year < limits.ANCHOR_YEAR_MIN or anchored_at > latest:
+        raise invalid(
+            "/anchor", f"An anchor lies between {limits.ANCHOR_YEAR_MIN}-01-01 and {_said(latest)}."
+        )
+    if trial and plan.trial_days is None:
+        raise invalid("/trial", f'The plan "{plan.plan_id}" has no trial.')
+    return Subscription(
+        id=subscription_id,
+        anchored_at=anchored_at,
+        created_at=now,
+        trial_ends_at=start_at + timedelta(days=plan.trial_days) if trial and plan.trial_days else None,
+        phases=(Phase(plan_id=plan.plan_id, plan_version=plan.version, start=start_at),),
+    )
+
+
+def change(
+    subscription: Subscription, plan_id: str, plan_version: str, *, at_effective: datetime, now: datetime
+) -> Subscription:
+    """The subscription on another plan version from an instant on; a change scheduled before is replaced.
+
+    A change to the version that runs now only takes a scheduled change back. A scheduled end stays. A pending
+    subscription changes at its start at the earliest. Anchor, periods and trial stay (R16).
+
+    Errors: ConflictError; nothing has changed.
+    """
+    assert at_effective >= now
+    permit(subscription, "change", now)
+    first, end = subscription.phases[0], ends_at(subscription)
+    at = max(at_effective, first.start)
+    if end is not None and at >= end:
+        raise ConflictError(f"The subscription ends on {_said(end)}, before the change; resume it first.")
+    begun = [phase for phase in subscription.phases if phase.start <= now] or [first]
+    kept = _until(begun, at, running_to=end)
+    if kept and (kept[-1].plan_id, kept[-1].plan_version) == (plan_id, plan_version):
+        phases = (*kept[:-1], msgspec.structs.replace(kept[-1], end=end))
+    else:
+        phases = (*kept, Phase(plan_id=plan_id, plan_version=plan_version, start=at, end=end))
+    return msgspec.structs.replace(subscription, phases=phases)
+
+
+def cancel(subscription: Subscription, *, at_effective: datetime, now: datetime) -> Subscription:
+    """The subscription with an end; what was scheduled from then on is dropped.
+
+    A pending one never begins, whatever the instant. An end that comes sooner already stands.
+
+    Errors: ConflictError; nothing has changed.
+    """
+    assert at_effective >= now
+    permit(subscription, "cancel", now)
+    if state_at(subscription, now) == "pending":
+        return msgspec.structs.replace(subscription, phases=())
+    end = ends_at(subscription)
+    if end is not None and end <= at_effective:
+        return subscription
+    return msgspec.structs.replace(
+        subscription, phases=_until(subscription.phases, at_effective, running_to=end)
+    )
+
+
+def resume(subscription: Subscription, *, now: datetime) -> Subscription:
+    """The subscription without its scheduled end.
+
+    Errors: ConflictError; nothing has changed.
+    """
+    permit(subscription, "resume", now)
+    last = msgspec.structs.replace(subscription.phases[-1], end=None)
+    return msgspec.structs.replace(subscription, phases=(*subscription.phases[:-1], last))
+
+
+def permit(subscription: Subscription, act: Act, now: datetime) -> None:
+    """Errors: ConflictError, with the table's sentence, where the act is not allowed."""
+    refusal = TRANSITIONS[_standing(subscription, now), act]
+    if refusal is not None:
+        raise ConflictError(refusal)
+
+
+def _standing(subscription: Subscription, now: datetime) -> _Standing:
+    state = state_at(subscription, now)
+    return "ending" if state == "active" and ends_at(subscription) is not None else state
+
+
+def _until(phases: Iterable[Phase], at: datetime, *, running_to: datetime | None) -> tuple[Phase, ...]:
+    """The phases that begin before an instant, the last of them cut there, or at `running_to` if sooner."""
+    kept = [phase for phase in phases if phase.start < at]
+    if not kept:
+        return ()
+    end = at if running_to is None else min(at, running_to)
+    return (*kept[:-1], msgspec.structs.replace(kept[-1], end=end))
+
+
+def _edges(subscription: Subscription) -> Iterable[datetime]:
+    for phase in subscription.phases:
+        yield phase.start
+        if phase.end is not None:
+            yield phase.end
+    if subscription.trial_ends_at is not None:
+        yield subscription.trial_ends_at
+
+
+def _said(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

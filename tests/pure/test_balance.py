@@ -1,0 +1,186 @@
+"""The books of a period close, and a report is spread over the buckets by one rule."""
+
+from itertools import accumulate
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from policies import balance
+from policies.balance import Capacity, Draw, Levels
+from tests.pure import plans
+
+small = st.integers(0, 40)
+units = st.integers(0, 9 * 10**15)
+some = small | units
+capacities = st.builds(
+    lambda included, up_to: Capacity(included=included, up_to=up_to), st.none() | some, st.none() | some
+)
+levels = st.builds(
+    lambda i, o, x: Levels(included=i, overage=o, excess=x), some, st.just(0) | some, st.just(0) | some
+)
+metered = st.builds(
+    lambda included, overage, up_to: plans.metered(
+        included,
+        overage=overage and included is not None,
+        up_to=up_to if overage and included is not None else None,
+    ),
+    st.none() | some,
+    st.booleans(),
+    st.none() | some,
+)
+
+
+def after(held, drawn):
+    return Levels(
+        included=held.included + drawn.included,
+        overage=held.overage + drawn.overage,
+        excess=held.excess + drawn.excess,
+        reserved=held.reserved,
+    )
+
+
+def reported(room, held, quantities):
+    """The levels after each report."""
+    return list(accumulate(quantities, lambda at, q: after(at, balance.draw(room, at, q)), initial=held))
+
+
+# --- draws ---------------------------------------------------------------------------------------
+
+
+@given(capacities, levels, some)
+def test_a_draw_is_never_negative_and_adds_up_to_what_was_reported(room, held, quantity):
+    drawn = balance.draw(room, held, quantity)
+    assert min(drawn.included, drawn.overage, drawn.excess) >= 0
+    assert drawn.included + drawn.overage + drawn.excess == quantity
+
+
+@given(capacities, levels, st.lists(some, max_size=6), st.randoms(use_true_random=False))
+def test_within_one_capacity_the_totals_do_not_depend_on_the_order_of_reports(room, held, quantities, rnd):
+    shuffled = rnd.sample(quantities, len(quantities))
+    whole = [sum(quantities)]
+    assert (
+        reported(room, held, quantities)[-1]
+        == reported(room, held, shuffled)[-1]
+        == reported(room, held, whole)[-1]
+    )
+
+
+@given(capacities, levels, some)
+def test_a_bucket_is_used_only_when_those_before_it_are_full(room, held, quantity):
+    drawn = balance.draw(room, held, quantity)
+    then = after(held, drawn)
+    if drawn.overage or drawn.excess:
+        assert room.included is not None
+        assert then.included + then.overage >= room.included
+    if drawn.excess:
+        assert room.up_to is not None
+        assert then.included + then.overage >= max(room.included, then.included) + room.up_to
+
+
+@given(metered, levels, some, st.booleans())
+def test_what_cedar_would_allow_is_never_excess(terms, held, quantity, trial):
+    """One limit in both worlds: a draw that ends within it leaves nothing over."""
+    account = balance.of(terms, held, trial=trial)
+    drawn = balance.draw(balance.capacity(terms, trial=trial), held, quantity)
+    fits = account.limit is None or account.drawn + quantity <= account.limit
+    assert (drawn.excess == 0) == (fits or quantity == 0)
+
+
+@pytest.mark.parametrize(
+    ("room", "held", "quantity", "expected"),
+    [
+        ((100, 0), (0, 0, 0), 100, (100, 0, 0)),
+        ((100, 0), (0, 0, 0), 101, (100, 0, 1)),
+        ((100, 50), (90, 0, 0), 70, (10, 50, 10)),
+        ((100, None), (90, 0, 0), 1_000, (10, 990, 0)),
+        ((None, 0), (10**9, 0, 0), 5, (5, 0, 0)),
+        ((0, 0), (0, 0, 0), 5, (0, 0, 5)),
+        # Grew from 100 to 200: the overage of before takes its part of the new quantity.
+        ((200, 50), (100, 30, 0), 100, (70, 30, 0)),
+        # Shrank from 100 to 20: what was drawn stays granted, and all of the new overage is open.
+        ((20, 50), (80, 0, 0), 60, (0, 50, 10)),
+        ((20, 0), (80, 30, 0), 1, (0, 0, 1)),
+    ],
+)
+def test_draws_by_example(room, held, quantity, expected):
+    included, up_to = room
+    at = Levels(included=held[0], overage=held[1], excess=held[2])
+    drawn = balance.draw(Capacity(included=included, up_to=up_to), at, quantity)
+    assert (drawn.included, drawn.overage, drawn.excess) == expected
+
+
+def test_nothing_reported_draws_nothing():
+    nothing = Draw(included=0, overage=0, excess=0)
+    assert balance.draw(Capacity(included=5, up_to=0), Levels(included=9), 0) == nothing
+
+
+# --- capacity ------------------------------------------------------------------------------------
+
+
+def test_a_trial_has_no_overage_so_what_goes_past_the_included_is_excess():
+    terms = plans.metered(100, up_to=50)
+    assert balance.capacity(terms, trial=False) == Capacity(included=100, up_to=50)
+    assert balance.capacity(terms, trial=True) == Capacity(included=100, up_to=0)
+
+
+def test_without_overage_nothing_may_go_past_and_without_its_end_anything():
+    assert balance.capacity(plans.metered(100), trial=False).up_to == 0
+    assert balance.capacity(plans.metered(100, overage=True), trial=False).up_to is None
+    assert balance.capacity(plans.metered(None), trial=False).included is None
+
+
+def test_a_plan_without_the_feature_has_room_for_nothing():
+    assert balance.capacity(None, trial=False) == Capacity(included=0, up_to=0)
+
+
+# --- the account ---------------------------------------------------------------------------------
+
+
+@given(metered, levels, st.booleans())
+def test_the_books_close(terms, held, trial):
+    account = balance.of(terms, held, trial=trial)
+    assert account.drawn == held.included + held.overage
+    if account.granted is None:
+        assert (account.remaining, account.limit, account.overage, account.extra) == (None, None, 0, 0)
+        return
+    used = account.drawn - account.overage
+    assert account.granted == used + account.remaining
+    assert min(account.remaining, account.overage, account.extra, used) >= 0
+    assert account.granted == terms.included + account.extra
+    assert account.unlimited == (account.limit is None)
+    assert account.unlimited or account.limit >= account.granted
+
+
+@given(metered, levels, some, st.booleans())
+def test_the_books_close_with_reservations_too(terms, held, reserved, trial):
+    account = balance.of(terms, held, trial=trial)
+    assume(account.remaining is not None)
+    assume(reserved <= account.remaining)
+    holding = Levels(included=held.included, overage=held.overage, reserved=reserved)
+    then = balance.of(terms, holding, trial=trial)
+    assert then.granted + then.overage == then.drawn + then.reserved + then.remaining
+
+
+@given(metered, levels, st.lists(some, max_size=6))
+def test_the_books_stay_closed_report_after_report(terms, held, quantities):
+    room = balance.capacity(terms, trial=False)
+    for at in reported(room, held, quantities):
+        account = balance.of(terms, at, trial=False)
+        assert (
+            account.granted is None or account.granted == account.drawn - account.overage + account.remaining
+        )
+
+
+@given(metered, levels)
+def test_a_right_that_shrank_keeps_what_was_drawn_and_gives_only_the_rest(now, held):
+    """R15, whatever the plan of before was: the levels are all that it left behind."""
+    assume(now.included is not None)
+    account = balance.of(now, held, trial=False)
+    assert account.granted == max(now.included, held.included)
+    assert account.remaining == max(0, now.included - account.drawn)
+
+
+def test_excess_is_no_usage():
+    account = balance.of(plans.metered(10), Levels(included=10, excess=90), trial=False)
+    assert (account.drawn, account.remaining, account.overage, account.limit) == (10, 0, 0, 10)
