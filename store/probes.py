@@ -2,9 +2,20 @@
 
 import psycopg
 
+from policies import errors
 from store import migrate, postgres, queries
 
 sql = queries.Queries("probes")
+
+
+async def answers(pool: postgres.Pool) -> bool:
+    """Whether Postgres answers a query."""
+    try:
+        async with postgres.transaction(pool) as connection:
+            await postgres.scalars(connection, sql.one, {})
+    except errors.UnavailableError:
+        return False
+    return True
 
 
 async def schema_finding(pool: postgres.Pool) -> str | None:

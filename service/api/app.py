@@ -1,0 +1,123 @@
+"""The route table made into a Litestar application."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
+
+from service import config as configuration
+from service import wiring
+from service.api import (
+    auth,
+    decisions,
+    exchange,
+    given,
+    health,
+    keys,
+    metrics,
+    openapi,
+    problems,
+    reports,
+    subscriptions,
+    tenants,
+    usage,
+)
+from service.config import Config
+from service.context import Context
+from service.telemetry import Telemetry
+
+Routes = Sequence[HTTPRouteHandler]
+
+ROUTERS: Final[tuple[Routes, ...]] = (
+    health.ROUTES,
+    metrics.ROUTES,
+    openapi.ROUTES,
+    decisions.ROUTES,
+    usage.ROUTES,
+    reports.ROUTES,
+    keys.ROUTES,
+    subscriptions.ROUTES,
+    tenants.ROUTES,
+)
+"""Every module with routes; a new one is added here and nowhere else."""
+
+
+class Metergate(Litestar):
+    """A Litestar whose every answer, also where no route matched, has a request id and is measured."""
+
+    async def __call__(
+        self,
+        scope: Scope | LifeSpanScope,
+        receive: Receive | LifeSpanReceive,
+        send: Send | LifeSpanSend,
+    ) -> None:
+        """As ASGI has it."""
+        if scope["type"] != ScopeType.HTTP:
+            await super().__call__(scope, receive, send)
+            return
+        await exchange.surround(
+            super().__call__,
+            cast("HTTPScope", scope),
+            cast("Receive", receive),
+            cast("Send", send),
+            measures=self.state.telemetry,
+        )
+
+
+def make_app(
+    config: Config | None = None, context: Context | None = None, *, routes: Routes = ()
+) -> Metergate:
+    """The application. A context that is given is used as it is; else one is opened while it runs.
+
+    `routes` are served beside those of ROUTERS.
+    Errors: ConfigError when it must read the environment and that does not describe an instance.
+    """
+    table = [*routes, *(route for router in ROUTERS for route in router)]
+    _all_declared(table)
+    return Metergate(
+        route_handlers=table,
+        guards=[auth.guard],
+        dependencies=given.DEPENDENCIES,
+        exception_handlers=problems.HANDLERS,
+        lifespan=[_lifespan(config or configuration.read()) if context is None else _given(context)],
+        state=State({"telemetry": _measures(), "routes": tuple(table)}, deep_copy=False),
+        openapi_config=None,  # openapi.py makes the description when it is asked for
+        logging_config=None,
+        request_max_body_size=None,  # decode.read bounds what it reads
+        debug=False,
+    )
+
+
+def _all_declared(table: Iterable[HTTPRouteHandler]) -> None:
+    open_ones = [str(route) for route in table if not auth.declared(route)]
+    assert not open_ones, f"routes must say what they need (auth.needs, auth.PUBLIC): {open_ones}"
+
+
+def _measures() -> Telemetry:
+    measures = Telemetry()
+    measures.set("metergate_info", health.VERSION, value=1)
+    return measures
+
+
+def _lifespan(config: Config) -> Any:
+    @asynccontextmanager
+    async def opened(app: Litestar) -> AsyncIterator[None]:
+        async with wiring.open_context(config) as context:
+            app.state.context = context
+            yield
+
+    return opened
+
+
+def _given(context: Context) -> Any:
+    @asynccontextmanager
+    async def opened(app: Litestar) -> AsyncIterator[None]:
+        app.state.context = context
+        yield
+
+    return opened

@@ -1,0 +1,21 @@
+"""What this process measured, for Prometheus.
+
+No key is needed, as for the health routes: it names no tenant, but keep it inside your own network.
+"""
+
+from typing import Final
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from service.api import auth
+from service.telemetry import CONTENT_TYPE, Telemetry
+
+
+@get("/metrics", opt=auth.PUBLIC, media_type="text/plain")
+async def metrics(telemetry: NamedDependency[Telemetry]) -> Response[bytes]:
+    """All metrics in Prometheus' text format. No key is needed: they name no tenant."""
+    return Response(telemetry.text(), media_type=CONTENT_TYPE)
+
+
+ROUTES: Final = (metrics,)

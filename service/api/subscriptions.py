@@ -1,0 +1,143 @@
+"""A tenant's subscription over HTTP: start, show, change, cancel, resume."""
+
+from typing import Annotated, Final
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from policies import errors, limits
+from service.api import auth, decode, management, openapi, tenants, wire
+from service.api.decode import AnyRequest
+from service.context import Caller, Context
+from service.usecases import subscribe
+from service.usecases.subscribe import CancelWhen, ChangeWhen, SubscriptionView
+
+_PATH: Final = "/v1/tenants/{tenant_id:str}/subscription"
+
+
+class AddonBody(wire.Body, frozen=True):
+    """An add-on, so many times."""
+
+    addon_id: wire.CatalogId
+    quantity: Annotated[int, Meta(ge=1, le=limits.REQUESTED_MAX)] = 1
+
+
+Addons = Annotated[list[AddonBody], Meta(max_length=limits.ADDONS)]
+
+
+class StartBody(wire.Body, frozen=True):
+    """A new subscription: from `startAt` (now) on, its periods laid from `anchor` (its start)."""
+
+    plan_id: wire.CatalogId
+    start_at: wire.Instant | None = None
+    anchor: wire.Instant | None = None
+    trial: bool = False
+    addons: Addons | None = None
+
+
+class ChangeBody(wire.Body, frozen=True):
+    """Another plan, or without `planId` the newest version of the present one."""
+
+    when: ChangeWhen
+    plan_id: wire.CatalogId | None = None
+    addons: Addons | None = None
+
+
+class CancelBody(wire.Body, frozen=True):
+    """When it ends."""
+
+    when: CancelWhen = "periodEnd"
+
+
+class ResumeBody(wire.Body, frozen=True):
+    """Nothing need be said."""
+
+
+@post(_PATH, opt=auth.needs("manage") | openapi.takes(StartBody))
+async def start_subscription(
+    request: AnyRequest,
+    tenant_id: FromPath[str],
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+) -> Response[SubscriptionView]:
+    """Puts a tenant on a plan; 409 if it has a subscription."""
+    tenant_id = tenants.own(caller, tenant_id)
+    body = await decode.body(request, StartBody, strict_keys=True)
+    _refuse_addons(body.addons)
+    wish = subscribe.Wish(
+        plan_id=body.plan_id,
+        start_at=None if body.start_at is None else wire.utc(body.start_at, "/startAt"),
+        anchor=None if body.anchor is None else wire.utc(body.anchor, "/anchor"),
+        trial=body.trial,
+    )
+    reply = await subscribe.start(context, management.order(request, caller), tenant_id, wish)
+    return management.replied(reply, SubscriptionView)
+
+
+@get(_PATH, opt=auth.needs("manage"))
+async def get_subscription(
+    tenant_id: FromPath[str], context: NamedDependency[Context], caller: NamedDependency[Caller]
+) -> Response[SubscriptionView]:
+    """The subscription that the tenant made last, with its phases and its billing period."""
+    view, etag = await subscribe.get(context, tenants.own(caller, tenant_id))
+    return management.shown(view, etag)
+
+
+@post(f"{_PATH}/change", status_code=200, opt=auth.needs("manage") | openapi.takes(ChangeBody))
+async def change_subscription(
+    request: AnyRequest,
+    tenant_id: FromPath[str],
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+) -> Response[SubscriptionView]:
+    """Moves it to another plan, now or at renewal; anchor and period stay."""
+    tenant_id = tenants.own(caller, tenant_id)
+    body = await decode.body(request, ChangeBody, strict_keys=True)
+    _refuse_addons(body.addons)
+    order = management.order(request, caller)
+    reply = await subscribe.change(context, order, tenant_id, plan_id=body.plan_id, when=body.when)
+    return management.replied(reply, SubscriptionView)
+
+
+@post(f"{_PATH}/cancel", status_code=200, opt=auth.needs("manage") | openapi.takes(CancelBody))
+async def cancel_subscription(
+    request: AnyRequest,
+    tenant_id: FromPath[str],
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+) -> Response[SubscriptionView]:
+    """Ends it, now or with its billing period."""
+    tenant_id = tenants.own(caller, tenant_id)
+    body = await management.optional_body(request, CancelBody)
+    reply = await subscribe.cancel(context, management.order(request, caller), tenant_id, when=body.when)
+    return management.replied(reply, SubscriptionView)
+
+
+@post(f"{_PATH}/resume", status_code=200, opt=auth.needs("manage") | openapi.takes(ResumeBody))
+async def resume_subscription(
+    request: AnyRequest,
+    tenant_id: FromPath[str],
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+) -> Response[SubscriptionView]:
+    """Takes a scheduled end back."""
+    tenant_id = tenants.own(caller, tenant_id)
+    await management.optional_body(request, ResumeBody)
+    reply = await subscribe.resume(context, management.order(request, caller), tenant_id)
+    return management.replied(reply, SubscriptionView)
+
+
+def _refuse_addons(addons: list[AddonBody] | None) -> None:
+    if addons:
+        raise errors.invalid("/addons", "Add-ons are not supported by this version yet; leave them out.")
+
+
+ROUTES: Final = (
+    start_subscription,
+    get_subscription,
+    change_subscription,
+    cancel_subscription,
+    resume_subscription,
+)
