@@ -48,7 +48,9 @@ HEAD_SECONDS: Final = 20
 FIELD_ERRORS: Final = 100
 """Bad fields told in one answer."""
 CHECK_BATCH: Final = 1_000
+"""Questions of one call: some 0.1 s of a worker that serves others meanwhile not at all."""
 USAGE_BATCH: Final = 10_000
+"""Events of one call."""
 SCRIPT_BATCH: Final = 1_000
 """Events of one script call: about 3 ms of a server that serves one caller at a time."""
 LIST_LIMIT: Final = 1_000
@@ -126,10 +128,12 @@ KEYS_ALIVE: Final = 10_000
 KEY_SECONDS: Final = 5
 """How long it believes one, while Postgres answers: a revocation holds after that."""
 REDIS_TIMEOUT_S: Final = 0.5
+"""How long a request waits for Redis before it answers without it."""
 POSTGRES_TIMEOUT_S: Final = 1.0
-"""How long a request waits for a server that hangs before it answers without it."""
+"""The same for Postgres."""
 FLUSH_EVENTS: Final = 10_000
+"""Events of one flush transaction, or a little more."""
 FLUSH_INTERVAL_S: Final = 0.25
-"""One flush transaction (R30): whichever comes first."""
+"""How often a flush begins."""
 TRIM_DELAY_S: Final = 900
 """Journal entries stay this long after their commit, so that a restore of Postgres loses no usage."""

@@ -30,7 +30,7 @@ async def demo(environment: Mapping[str, str], catalog_folder: Path) -> str:
         files = catalog_files.read(catalog_folder)
         await publish.publish(context, _caller(), files, message="The bundled example")
         for plan_id in DEMO_PLANS:
-            await _demo_tenant(context, plan_id)
+            await demo_tenant(context, plan_id)
         return await _make_key(context)
 
 
@@ -40,7 +40,8 @@ async def key(environment: Mapping[str, str]) -> str:
         return await _make_key(context)
 
 
-async def _demo_tenant(context: Context, plan_id: str) -> None:
+async def demo_tenant(context: Context, plan_id: str) -> None:
+    """The demo tenant on a plan, subscribed since the first of the month."""
     tenant_id = f"demo-{plan_id}"
     name = f"Demo on {plan_id}"
     await tenants.put(context, _order(), tenant_id, tenants.Wish(name=name))

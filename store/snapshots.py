@@ -81,7 +81,8 @@ class Snapshots:
 
 async def read(connection: postgres.Connection, tenant_id: str) -> Snapshot:
     """The snapshot inside a transaction; a tenant that does not exist has one too, with `known` false."""
-    found = await postgres.scalars(connection, sql.snapshot, {"tenant_id": tenant_id})
+    params = {"tenant_id": tenant_id, "phases": limits.PHASES}
+    found = await postgres.scalars(connection, sql.snapshot, params)
     if not found:
         return Snapshot(tenant_id=tenant_id, version=0, known=False, subscriptions=())
     return msgspec.json.decode(found[0], type=Snapshot)

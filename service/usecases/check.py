@@ -121,9 +121,10 @@ def _request(question: Check, right: Right) -> Request:
     if feature is not None and feature.entity == "none" and question.entity_id is not None:
         detail = f"{feature.id} is not decided by entity: leave it out."
         raise errors.invalid(f"{question.pointer}/entityId", detail)
-    for key in question.context if feature is not None else ():
-        if key not in feature.context:
-            known = ", ".join(feature.context) or "none"
+    taken = feature.context if feature is not None else tuple(question.context)
+    for key in question.context:
+        if key not in taken:
+            known = ", ".join(taken) or "none"
             detail = f"{question.feature_id} takes these keys of context: {known}."
             raise errors.invalid(f"{question.pointer}/context/{key}", detail)
     try:

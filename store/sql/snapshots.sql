@@ -11,11 +11,16 @@ select jsonb_build_object(
         select coalesce(jsonb_agg(jsonb_build_object(
           'planId', p.plan_id, 'planVersion', p.plan_version, 'start', p.start_at, 'end', p.end_at
         ) order by p.start_at), '[]')
-        from subscription_phases p
-        where p.tenant_id = s.tenant_id and p.subscription_id = s.subscription_id
+        from (
+          select * from subscription_phases f
+          where f.tenant_id = s.tenant_id and f.subscription_id = s.subscription_id
+          order by f.start_at desc limit %(phases)s
+        ) p
       )
     ) order by s.created_at, s.subscription_id)
-    from subscriptions s where s.tenant_id = t.tenant_id
+    from (
+      select * from subscriptions l where l.tenant_id = t.tenant_id order by l.created_at desc limit %(phases)s
+    ) s
   ), '[]')
 )::text
 from tenants t where t.tenant_id = %(tenant_id)s;

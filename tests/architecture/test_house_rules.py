@@ -54,8 +54,9 @@ def test_the_catalog_holds_data_alone_and_nothing_else_holds_plan_data():
 
 def test_nothing_else_stands_at_the_top():
     allowed = {
-        *ROOMS, "tests", "scripts", "docs", "deploy", ".ci", ".gitignore", "pyproject.toml", "constraints.txt",
-        "constraints-dev.txt", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile",
+        *ROOMS, "tests", "scripts", "docs", "deploy", ".ci", ".gitignore", "pyproject.toml",
+        "constraints.txt", "constraints-dev.txt", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE",
+        "Makefile",
     }  # fmt: skip
     assert {path.split("/", 1)[0] for path in TRACKED} <= allowed
 

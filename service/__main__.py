@@ -1,0 +1,20 @@
+"""The program `metergate`, also as `python -m service`."""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""As a shell reports a program that Ctrl-C ended: none of our own exit codes, which scripts act on."""
+
+
+def main() -> None:
+    """Runs the command line and ends the process; Ctrl-C shows no traceback, be it while modules load."""
+    try:
+        import_module("service.cli.program").main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Is Redis (or Valkey) there, does it keep what it acknowledges, and has a worker certified it?"""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from redis import exceptions
+
+from service import config as configuration
+from service.cli import diagnosis
+from service.cli.diagnosis import PATIENCE_S, Diagnosis, ok, warning, wrong
+from service.clock import Clock
+from service.config import Config
+from store import certify, fitness, keyspace
+from store.link import Link, RedisAwayError, UnfitServerError
+
+PART: Final = "redis"
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server told."""
+
+    info: dict[str, str]
+    settings: dict[str, str] | None
+    """None: it does not let them be read."""
+    time: datetime
+    heard_at: datetime
+    """When we heard it, by our own clock."""
+    closed: int
+    """Shards that no worker has certified on this run of the server."""
+
+
+def examine(config: Config, clock: Clock) -> Iterator[Diagnosis]:
+    """Line by line; the first one that is wrong may be the last."""
+    where = configuration.masked(config.redis_url)
+    try:
+        said = asyncio.run(_ask(config, clock))
+    except UnfitServerError as error:
+        yield wrong(PART, f"The server at {where} is not fit: {error}.")
+        return
+    except (RedisAwayError, exceptions.RedisError) as error:
+        yield wrong(PART, f"It does not answer at {where}: {str(error).rstrip('.')}. Is it running?")
+        return
+    name = "Valkey" if "valkey_version" in said.info else "Redis"
+    version = said.info.get("valkey_version") or said.info.get("redis_version")
+    yield ok(PART, f"{name} {version} answers at {where}.")
+    yield from _fitness(said, forbidden=config.redis_config_forbidden)
+    yield diagnosis.clock(PART, theirs=said.time, ours=said.heard_at)
+    yield _fences(said.closed)
+
+
+async def _ask(config: Config, clock: Clock) -> _Said:
+    link = Link(config.redis_url, timeout_s=PATIENCE_S, verify=False)
+    try:
+        replies = await link.send([("INFO", "server"), ("CONFIG", "GET", *fitness.SETTINGS), ("TIME",)])
+        heard_at = clock.now()
+        info, settings, (seconds, micros) = replies.values
+        return _Said(
+            info=fitness.parse_info(info.decode()),
+            settings=_pairs(settings),
+            time=datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, UTC),
+            heard_at=heard_at,
+            closed=len(await certify.uncertified(link)),
+        )
+    finally:
+        await link.close()
+
+
+def _pairs(reply: Any) -> dict[str, str] | None:
+    if isinstance(reply, exceptions.ResponseError):
+        return None
+    flat = [item.decode() for item in reply]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _fitness(said: _Said, *, forbidden: bool) -> Iterator[Diagnosis]:
+    needed = ", ".join(f"{name} {value}" for name, value in fitness.SETTINGS.items())
+    if said.settings is None and forbidden:
+        yield warning(PART, f"Its settings cannot be read. See yourself that they are: {needed}.")
+    elif said.settings is None:
+        yield wrong(
+            PART,
+            "It does not let its settings be read, so the service will not use it. If it is a managed "
+            f"server, see yourself that they are: {needed}; then set METERGATE_REDIS_CONFIG_FORBIDDEN=1.",
+        )
+    elif found := fitness.findings(said.info, said.settings):
+        yield from (wrong(PART, f"{each}. Set it in the server's configuration.") for each in found)
+    else:
+        yield ok(PART, f"Its settings keep what it acknowledges: {needed}.")
+
+
+def _fences(closed: int) -> Diagnosis:
+    part, all_of_them = "worker", keyspace.SHARDS
+    if not closed:
+        return ok(part, f"A worker has certified the server: {all_of_them} of {all_of_them} shards are open.")
+    opened = f"{all_of_them - closed} of {all_of_them} shards are open"
+    return wrong(
+        part,
+        f"{opened}; the others wait for a worker to certify the server, and until then their tenants' usage "
+        "is not counted. Start `metergate worker`, or look into its log if it runs.",
+    )

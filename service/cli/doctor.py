@@ -1,0 +1,84 @@
+"""`metergate doctor`: what is wrong with a configuration and with the servers it names, and what to do."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from service.cli import diagnose_postgres, diagnose_redis, settings, show
+from service.cli.diagnosis import Diagnosis, ok, warning, wrong
+from service.clock import Clock, SystemClock
+from service.config import Config, ConfigError
+
+_FOUND: Final = 1
+_PREFIX: Final = "METERGATE_"
+_VARIABLES: Final = "variables"
+STRIPE_KEY: Final = "METERGATE_STRIPE_KEY"
+OTHERS: Final = ("METERGATE_SERVER_USER", "METERGATE_TEST_CLOCK", STRIPE_KEY)
+"""Variables that mean something beside those of `service.config`."""
+_COLOURS: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
+
+
+@click.command()
+@settings.data_option
+@show.json_option
+@click.pass_context
+def doctor(command: click.Context, *, data: Path | None, as_json: bool) -> None:
+    """Say what is wrong with the configuration and the servers it names, and what to do about it.
+
+    Changes nothing. Ends with 0 if all is well or only worth knowing, with 1 if something is wrong.
+    """
+    told: list[Diagnosis] = []
+    for each in examine(data, SystemClock()):
+        told.append(each)
+        if not as_json:
+            status = click.style(each.status.ljust(len("warning")), fg=_COLOURS[each.status])
+            click.echo(f"{status}  {each.part.ljust(len(_VARIABLES))}  {each.detail}")
+    if as_json:
+        show.json({"checks": told})
+    command.exit(_FOUND if any(each.status == "wrong" for each in told) else 0)
+
+
+def examine(data: Path | None, clock: Clock) -> Iterator[Diagnosis]:
+    """Everything, in the order in which it should be mended.
+
+    Errors: CannotRunError where no servers are named.
+    """
+    yield from _misspelt(os.environ)
+    try:
+        config = settings.read(data)
+    except ConfigError as error:
+        yield from (wrong(_VARIABLES, f"{finding}.") for finding in error.findings)
+        yield warning(_VARIABLES, "The servers were not asked; mend the variables first.")
+        return
+    yield ok(_VARIABLES, f"{_source(data)} Durability: {config.durability}.")
+    yield from diagnose_postgres.examine(config.database_url, clock)
+    yield from diagnose_redis.examine(config, clock)
+    yield _payments(os.environ)
+
+
+def _source(data: Path | None) -> str:
+    if data is None and settings.named(os.environ):
+        return "The servers are named by the environment."
+    return "The servers are those of the instance that runs on this machine."
+
+
+def _misspelt(environment: Mapping[str, str]) -> Iterator[Diagnosis]:
+    """A variable of ours that nobody reads was meant to do something."""
+    names = [f"{_PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Config)]
+    known = [*names, *(f"{name}_FILE" for name in names), *OTHERS]
+    for name in sorted(environment):
+        if name.startswith(_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            yield warning(_VARIABLES, f"{name} means nothing to this version.{meant}")
+
+
+def _payments(environment: Mapping[str, str]) -> Diagnosis:
+    if environment.get(STRIPE_KEY) or environment.get(f"{STRIPE_KEY}_FILE"):
+        return warning("payments", f"{STRIPE_KEY} is set, but this version does not speak to Stripe yet.")
+    return warning("payments", f"No {STRIPE_KEY}: billing stops at our own invoices.")

@@ -1,0 +1,1 @@
+"""The embedded default: private Postgres and Valkey under a supervisor of ours."""
