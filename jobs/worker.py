@@ -58,6 +58,7 @@ async def work(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     async with open_context(config) as context:
         running: set[asyncio.Task[None]] = set()
+        put_off: set[str] = set()
         scheduler = AsyncIOScheduler(
             timezone="UTC",
             executors={"default": AsyncIOExecutor()},
@@ -65,7 +66,7 @@ async def work(config: Config) -> None:
         )
         for job in JOBS:
             scheduler.add_job(
-                partial(_tick, job, context, running), "interval", seconds=job.every_s, id=job.name
+                partial(_tick, job, context, running, put_off), "interval", seconds=job.every_s, id=job.name
             )
         scheduler.start()
         await stop.wait()
@@ -76,7 +77,8 @@ async def work(config: Config) -> None:
         scheduler.shutdown(wait=False)
 
 
-async def _tick(job: Job, context: JobContext, running: set[asyncio.Task[None]]) -> None:
+async def _tick(job: Job, context: JobContext, running: set[asyncio.Task[None]], put_off: set[str]) -> None:
+    """One run. What is put off because a server is away is said once, until it goes on."""
     task = asyncio.current_task()
     assert task is not None, "a job runs in a task"
     running.add(task)
@@ -84,8 +86,13 @@ async def _tick(job: Job, context: JobContext, running: set[asyncio.Task[None]])
         said = await run_job(job, context)
         if said:
             log.info("%s: %s", job.name, said)
+        if job.name in put_off:
+            put_off.discard(job.name)
+            log.info("%s: goes on", job.name)
     except (errors.UnavailableError, RedisAwayError) as error:
-        log.warning("%s: put off: %s", job.name, error)
+        if job.name not in put_off:
+            put_off.add(job.name)
+            log.warning("%s: put off: %s", job.name, error)
     except Exception:
         log.exception("%s: failed", job.name)
     finally:

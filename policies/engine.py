@@ -62,7 +62,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Slice:
     """The policies of one (plan version, feature), parsed. One without policies denies everything (R3)."""
 
-    __slots__ = ("_probes", "clauses", "context", "fault", "feature_id", "handle", "places", "policies")
+    __slots__ = (
+        "_probes",
+        "clauses",
+        "context",
+        "fault",
+        "feature_id",
+        "handle",
+        "places",
+        "plan",
+        "policies",
+    )
 
     def __init__(
         self,
@@ -71,6 +81,7 @@ class Slice:
         *,
         context: tuple[str, ...] = (),
         fault: str | None = None,
+        plan: PlanVersion | None = None,
     ) -> None:
         self.feature_id = feature_id
         self.policies = policies
@@ -79,6 +90,8 @@ class Slice:
         """The keys that a request may carry."""
         self.fault = fault
         """Why there are no policies although there should be: then nothing can be decided."""
+        self.plan = plan
+        """Whose lines the policies name."""
         self.handle = cedarpy.PolicySet.from_str(cedar.text(policies))
         # Cedar names policies by their place in the text.
         self.places = {f"policy{place}": policy for place, policy in enumerate(policies)}
@@ -113,7 +126,13 @@ class Engine:
         """
         if plan is None:
             return Slice(feature_id)
-        return self._slices.get((plan.version, feature_id), lambda: _parsed(plan, feature_id))
+        key = (plan.version, feature_id)
+        part = self._slices.get(key, lambda: _parsed(plan, feature_id))
+        if part.plan is not None and part.plan is not plan:
+            # The same terms on other lines: a later catalog has a comment more.
+            self._slices.forget(key)
+            part = self._slices.get(key, lambda: _parsed(plan, feature_id))
+        return part
 
     def evaluate(self, part: Slice, facts: Facts, question: Question) -> Verdict:
         """Cedar's answer; whatever goes wrong on the way to one is indeterminate, never allowed or denied.
@@ -166,6 +185,9 @@ class _Kept(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def forget(self, key: K) -> None:
+        self._items.pop(key, None)
+
     def get(self, key: K, make: Callable[[], V]) -> V:
         found = self._items.get(key)
         if found is not None:
@@ -208,7 +230,7 @@ def _sentence(policy: Policy | None, error: str) -> str:
 def _parsed(plan: PlanVersion, feature_id: str) -> Slice:
     try:
         policies = cedar.policies(plan, feature_id)
-        return Slice(feature_id, policies, context=plan.features[feature_id].context)
+        return Slice(feature_id, policies, context=plan.features[feature_id].context, plan=plan)
     except (ValueError, LookupError) as error:
         return Slice(feature_id, fault=f"{plan.version} {feature_id}: {error!r}")
 

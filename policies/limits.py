@@ -48,7 +48,7 @@ HEAD_SECONDS: Final = 20
 FIELD_ERRORS: Final = 100
 """Bad fields told in one answer."""
 CHECK_BATCH: Final = 1_000
-"""Questions of one call: some 0.1 s of a worker that serves others meanwhile not at all."""
+"""Questions of one call: about 0.1 s of a worker, which serves nobody else meanwhile."""
 USAGE_BATCH: Final = 10_000
 """Events of one call."""
 SCRIPT_BATCH: Final = 1_000
@@ -90,6 +90,8 @@ CATALOG_FILES: Final = 2_000
 CATALOG_PATH_LENGTH: Final = 200
 """Characters of a file's path; it stands in every finding of the file."""
 CATALOG_BYTES: Final = 32_000_000
+CATALOG_HTTP_BYTES: Final = 500_000
+"""A catalog sent over HTTP: a few seconds of a processor; larger ones are published by the command line."""
 CATALOG_DEPTH: Final = 32
 CATALOG_FINDINGS: Final = 1_000
 """Findings of one check; the rest is summed up in one line."""

@@ -70,7 +70,7 @@ async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bo
         if rewrite:
             await _rewrite_file(link)
         await _continue_streams(pool, link)
-        while (await flush.flush_once(pool, link, now=now)).more:
+        while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
             pass
         await _rebuild(pool, link, shards, now=now)
         fences: list[Command] = [("SET", keyspace.fence(shard), link.run_id) for shard in shards]

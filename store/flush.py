@@ -4,7 +4,7 @@ One transaction over many shards: the locked cursor rows are the right to do it,
 commit that keeps the events. A crash before the commit repeats the work, a crash after it finds it done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -54,7 +54,9 @@ class Reading(msgspec.Struct):
         return self.entries[-1].entry_id if self.entries else self.cursor.last_id
 
 
-async def flush_once(pool: postgres.Pool, link: Link, *, now: datetime) -> Flushed:
+async def flush_once(
+    pool: postgres.Pool, link: Link, *, now: datetime, shards: Collection[int] = range(keyspace.SHARDS)
+) -> Flushed:
     """One transaction's worth of the journal: limits.FLUSH_EVENTS events or a little more.
 
     `now` is read before the journal is: everything acknowledged before it is in Postgres where a shard was
@@ -62,6 +64,7 @@ async def flush_once(pool: postgres.Pool, link: Link, *, now: datetime) -> Flush
     """
     async with postgres.transaction(pool) as connection:
         cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
+    cursors = [cursor for cursor in cursors if cursor.shard in shards]
     readings = await _read_journals(link, cursors)
     full = [reading for reading in readings if reading.entries]
     await _mark_idle(pool, readings, now)

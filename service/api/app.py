@@ -14,7 +14,9 @@ from service import config as configuration
 from service import wiring
 from service.api import (
     auth,
+    catalogs,
     decisions,
+    events,
     exchange,
     given,
     health,
@@ -40,6 +42,8 @@ ROUTERS: Final[tuple[Routes, ...]] = (
     decisions.ROUTES,
     usage.ROUTES,
     reports.ROUTES,
+    events.ROUTES,
+    catalogs.ROUTES,
     keys.ROUTES,
     subscriptions.ROUTES,
     tenants.ROUTES,

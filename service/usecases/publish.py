@@ -74,6 +74,15 @@ async def publish(context: Context, caller: Caller, files: Mapping[str, str], *,
     return Publication(hash=catalog.hash, new=new, activated=activated, findings=examined.findings)
 
 
+async def history(context: Context, *, limit: int) -> list[catalogs.Published]:
+    """Published catalogs, newest first.
+
+    Errors: UnavailableError.
+    """
+    async with postgres.transaction(context.pool) as connection:
+        return await catalogs.history(connection, limit=limit)
+
+
 def refused(findings: list[Finding]) -> errors.CatalogError:
     """All findings as one error; each is named by file, line and column."""
     wrong = [finding for finding in findings if finding.severity == "error"]
