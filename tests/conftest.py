@@ -8,6 +8,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+import httpx
+import msgspec
 import psycopg
 import pytest
 import redis
@@ -15,12 +17,16 @@ import redis
 from policies.compiler import build
 from policies.model import Catalog
 from service import wiring
+from service.api.app import make_app
 from service.clock import FixedClock
 from service.config import Config
-from service.context import Context
+from service.context import Caller, Context
 from service.embedded.servers import EmbeddedServers, Running
+from service.usecases import keys
+from service.usecases.changes import Order
 from store import catalogs, migrate, postgres
 
+MakeKey = Callable[..., Awaitable[str]]
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 CATALOG = Path(__file__).parents[1] / "policies" / "catalog"
 
@@ -127,6 +133,35 @@ def _hurry(servers: Running) -> None:
 @cache
 def _compiled(files: tuple[tuple[str, str], ...]) -> build.Compiled:
     return build.compile_catalog(dict(files))
+
+
+ROOT = Caller(
+    actor="cli:tests", key_id="", scopes=frozenset(keys.SCOPES), tenant_id=None, request_id="req_tests"
+)
+"""Who may everything."""
+
+
+@pytest.fixture
+def make_key(context: Context) -> MakeKey:
+    """Makes a key with these scopes (all without any), bound to a tenant if one is named; its secret."""
+
+    async def make(*scopes: keys.Scope, tenant_id: str | None = None) -> str:
+        wish = keys.Wish(name="of a test", scopes=scopes or keys.SCOPES, tenant_id=tenant_id)
+        reply = await keys.create(context, Order(caller=ROOT), wish)
+        return msgspec.json.decode(reply.body)["secret"]
+
+    return make
+
+
+@pytest.fixture
+async def api(context: Context, make_key: MakeKey) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a key of every scope."""
+    app = make_app(context=context)
+    app.state.context = context  # as its lifespan does, which must end in the task that began it
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"authorization": f"Bearer {await make_key()}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://metergate", headers=headers) as client:
+        yield client
 
 
 def _of(servers: Running, database: str) -> str:

@@ -17,7 +17,7 @@ from service.context import Context
 from service.usecases import keys
 from store import certify
 from tests.api import echo
-from tests.api.conftest import MakeKey
+from tests.conftest import MakeKey
 
 Client = AsyncTestClient[Metergate]
 
