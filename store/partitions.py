@@ -45,6 +45,8 @@ async def ensure(connection: postgres.Connection, wanted: AbstractSet[tuple[str,
         await postgres.execute(connection, statement.encode(), {})
 
 
-async def _missing(connection: postgres.Connection, wanted: AbstractSet[tuple[str, date]]) -> list[tuple[str, date]]:
+async def _missing(
+    connection: postgres.Connection, wanted: AbstractSet[tuple[str, date]]
+) -> list[tuple[str, date]]:
     existing = set(await postgres.scalars(connection, sql.existing, {}))
     return [(table, month) for table, month in sorted(wanted) if name(table, month) not in existing]
