@@ -131,6 +131,10 @@ KEY_SECONDS: Final = 5
 """How long it believes one, while Postgres answers: a revocation holds after that."""
 REDIS_TIMEOUT_S: Final = 0.5
 """How long a request waits for Redis before it answers without it."""
+REDIS_TRIP_PARTS: Final = 40_000
+"""Words of commands in one round trip to Redis: some 3,000 events, done in a fraction of the time above."""
+REDIS_WAITING_PARTS: Final = 400_000
+"""Words that may wait for their round trip; more is turned away at once instead of late."""
 POSTGRES_TIMEOUT_S: Final = 1.0
 """The same for Postgres."""
 FLUSH_EVENTS: Final = 10_000

@@ -1,5 +1,6 @@
 """The typed face of the counters in Redis: read them for a decision, record usage, take back duplicates."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -111,12 +112,10 @@ class Counters:
         closed); if it was, it is recognised as a duplicate when it comes again.
         """
         calls = _calls(events)
-        try:
-            replies = await self.link.send([_record_command(shard, batch, now) for shard, batch in calls])
-        except RedisAwayError:
-            return ["retry"] * len(events)
+        sent = [self.link.send([_record_command(shard, batch, now)]) for shard, batch in calls]
+        replies = await asyncio.gather(*sent, return_exceptions=True)
         by_event: dict[int, RecordStatus] = {}
-        for (_, batch), reply in zip(calls, replies.values, strict=True):
+        for (_, batch), reply in zip(calls, replies, strict=True):
             by_event |= {
                 id(event): status for event, status in zip(batch, _statuses(reply, len(batch)), strict=True)
             }
@@ -245,10 +244,14 @@ def _value(value: object) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _statuses(reply: object, count: int) -> list[RecordStatus]:
-    if isinstance(reply, exceptions.ResponseError):
+def _statuses(reply: Replies | BaseException, count: int) -> list[RecordStatus]:
+    if isinstance(reply, RedisAwayError):
         return ["retry"] * count
-    codes = reply if isinstance(reply, list) else []
+    if isinstance(reply, BaseException):
+        raise reply
+    (codes,) = reply.values
+    if isinstance(codes, exceptions.ResponseError):
+        return ["retry"] * count
     return [_STATUS[code] for code in codes]
 
 

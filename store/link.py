@@ -7,7 +7,7 @@ write, one fsync and one read. The library's retries are off: what was cut off i
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis import exceptions
@@ -42,6 +42,14 @@ class Replies(msgspec.Struct, frozen=True):
     values: list[Any]
 
 
+class _Errand(NamedTuple):
+    """Commands that somebody waits for; the weight is the number of their parts."""
+
+    commands: Sequence[Command]
+    future: asyncio.Future[Replies]
+    weight: int
+
+
 class Link:
     """One connection to one server: opened by its first use, closed by a failure, then opened again."""
 
@@ -52,7 +60,8 @@ class Link:
         self._timeout_s = timeout_s
         self._verify = verify
         self._connection: AbstractConnection | None = None
-        self._waiting: deque[tuple[Sequence[Command], asyncio.Future[Replies]]] = deque()
+        self._waiting: deque[_Errand] = deque()
+        self._weight = 0
         self._pump: asyncio.Task[None] | None = None
         self.run_id = ""
         self.version = ""
@@ -60,10 +69,15 @@ class Link:
     async def send(self, commands: Sequence[Command]) -> Replies:
         """Sends the commands in one go, in order, and gives their replies.
 
-        Errors: RedisAwayError when the server is away, hangs, is loading or is unfit.
+        Errors: RedisAwayError when the server is away, hangs, is loading or is unfit, or when more waits for
+        it than it can do in time.
         """
+        weight = sum(map(len, commands))
+        if self._weight + weight > limits.REDIS_WAITING_PARTS and self._waiting:
+            raise RedisAwayError("too much waits for it already")
         future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        self._waiting.append((commands, future))
+        self._waiting.append(_Errand(commands, future, weight))
+        self._weight += weight
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._run())
         return await future
@@ -73,38 +87,46 @@ class Link:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
-        _fail(self._waiting, RedisAwayError("the connection was closed"))
-        await self._disconnect()
+        await self._fail([], RedisAwayError("the connection was closed"))
 
     async def _run(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, deque()
+            load = self._load()
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    await self._round_trip(batch)
+                    await self._round_trip(load)
             except RedisAwayError as error:
-                await self._fail_batch(batch, error)
+                await self._fail(load, error)
             except (exceptions.RedisError, OSError, TimeoutError) as error:
-                reason = str(error) or "no answer in time"
-                await self._fail_batch(batch, RedisAwayError(reason))
+                await self._fail(load, RedisAwayError(str(error) or "no answer in time"))
             except asyncio.CancelledError:
-                await self._fail_batch(batch, RedisAwayError("the connection was closed"))
+                await self._fail(load, RedisAwayError("the connection was closed"))
                 raise
 
-    async def _round_trip(self, batch: deque[tuple[Sequence[Command], asyncio.Future[Replies]]]) -> None:
+    def _load(self) -> list[_Errand]:
+        """As much of what waits as one round trip can do in time, in order; at least one errand."""
+        load = [self._waiting.popleft()]
+        weight = load[0].weight
+        while self._waiting and weight + self._waiting[0].weight <= limits.REDIS_TRIP_PARTS:
+            load.append(self._waiting.popleft())
+            weight += load[-1].weight
+        self._weight -= weight
+        return load
+
+    async def _round_trip(self, load: Sequence[_Errand]) -> None:
         connection = self._connection or await self._connect()
         packed = connection.pack_commands(
             [
                 tuple(self.run_id if part is RUN_ID else part for part in command)
-                for commands, _ in batch
-                for command in commands
+                for errand in load
+                for command in errand.commands
             ]
         )
         await connection.send_packed_command(packed, check_health=False)
-        for commands, future in batch:
-            values = [await _read(connection) for _ in commands]
-            if not future.done():
-                future.set_result(Replies(self.run_id, values))
+        for errand in load:
+            values = [await _read(connection) for _ in errand.commands]
+            if not errand.future.done():
+                errand.future.set_result(Replies(self.run_id, values))
 
     async def _connect(self) -> AbstractConnection:
         """The handshake: who is it, is it fit, and does it know the scripts (R24)."""
@@ -127,22 +149,18 @@ class Link:
             await _ask(connection, "SCRIPT", "LOAD", script.text)
         self.run_id, self.version = info["run_id"], info.get("valkey_version") or info["redis_version"]
 
-    async def _fail_batch(
-        self, batch: deque[tuple[Sequence[Command], asyncio.Future[Replies]]], error: RedisAwayError
-    ) -> None:
+    async def _fail(self, load: Sequence[_Errand], error: RedisAwayError) -> None:
+        """Tells those under way, and those who wait: each of them would wait for the same."""
+        waiting, self._waiting, self._weight = self._waiting, deque(), 0
         await self._disconnect()
-        _fail(batch, error)
+        for errand in (*load, *waiting):
+            if not errand.future.done():
+                errand.future.set_exception(error)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-
-
-def _fail(batch: deque[tuple[Sequence[Command], asyncio.Future[Replies]]], error: RedisAwayError) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
 
 
 async def _read(connection: AbstractConnection) -> Any:

@@ -231,7 +231,9 @@ def _answers(port: int) -> bool:
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", "/health/ready")
-        return connection.getresponse().status == http.client.OK
+        answer = connection.getresponse()
+        # A degraded instance answers 200 too: until the worker has opened the shards nothing is counted.
+        return answer.status == http.client.OK and b'"status":"ready"' in answer.read()
     except (OSError, http.client.HTTPException):
         return False
     finally:

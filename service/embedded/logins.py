@@ -36,7 +36,10 @@ def choose(
         return login, versions
     programs = " and ".join(str(program) for program in folders)
     who = f"The user {account.name!r}" if account is not None else "This user"
-    raise EmbeddedError(f"{who} cannot run {programs} in {next(iter(folders.values())).parent}.")
+    raise EmbeddedError(
+        f"{who} cannot run {programs} in {next(iter(folders.values())).parent}; put both where that user can"
+        f" reach them, or name another user in {privileges.SERVER_USER}."
+    )
 
 
 def _version(program: Path, folder: Path, login: Login, environment: Mapping[str, str]) -> str:

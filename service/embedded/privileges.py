@@ -25,7 +25,8 @@ CAPABILITY_NAMES: Final = {CAP_DAC_OVERRIDE: "CAP_DAC_OVERRIDE", CAP_DAC_READ_SE
 
 # Numbers of linux/prctl.h and linux/capability.h; Python has no names for them.
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_SECUREBITS: Final = 28
+_SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
 _CAPABILITY_VERSION_3: Final = 0x20080522
@@ -86,7 +87,9 @@ def become(login: Login) -> None:
     if login.account is None:
         return
     if login.capability is not None:
-        _prctl(_PR_SET_KEEPCAPS, 1)
+        # Keeps what we can do over the change of user, until `_keep` drops all but one. It stays set after
+        # that: else access(2), which PostgreSQL asks about its own programs, leaves the capability out.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups(login.account.groups)
     os.setgid(login.account.gid)
     os.setuid(login.account.uid)

@@ -58,7 +58,7 @@ class _Rights:
 
 
 async def record(context: Context, events: Sequence[Usage]) -> tuple[list[Result], datetime]:
-    """Records events and gives their results in order, and the instant of acceptance.
+    """Records events; gives their results in order, and the instant by which all of them were kept.
 
     An event without an id has an empty `event_id`; one is made. Errors: UnavailableError when a tenant is in
     no cache and Postgres is away, or no catalog is active; nothing is recorded then.
@@ -73,7 +73,8 @@ async def record(context: Context, events: Sequence[Usage]) -> tuple[list[Result
             await context.snapshots.load(tenant_id)
         await _prepare(context, stale, now)
         await _send(context, stale, now)
-    return [item.result or Result(event_id=item.event.event_id, status="retry") for item in items], now
+    results = [item.result or Result(event_id=item.event.event_id, status="retry") for item in items]
+    return results, context.clock.now()
 
 
 async def keep_rejected(

@@ -1,5 +1,6 @@
 """Does recorded usage reach the counters, the journal and Postgres exactly once?"""
 
+import asyncio
 from datetime import timedelta
 
 import msgspec
@@ -177,3 +178,14 @@ async def _forget_marks(context: Context) -> None:
     """As if the ids had come long ago."""
     keys = (await context.counters.link.send([("KEYS", "d:*")])).values[0]
     await context.counters.link.send([("DEL", *keys)])
+
+
+async def test_a_crowd_of_large_batches_is_taken_without_a_refusal(counting: Context):
+    """What waits together travels in round trips that the server can do in time, not all in one."""
+    for number in range(12):
+        await ledger.subscribed(counting, f"t{number}", "free")
+    batches = [[event(n, 1, tenant_id=f"t{sender}") for n in range(1_000)] for sender in range(12)]
+    told = await asyncio.gather(*(statuses(counting, *batch) for batch in batches))
+    assert {status for answers in told for status in answers} == {"accepted"}
+    for sender in range(12):
+        assert await levels(counting, f"t{sender}") == (1_000, 0, 0)

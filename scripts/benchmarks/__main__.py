@@ -1,0 +1,49 @@
+"""The command line of the benchmarks: `scripts/bench NAME`. A new one is a module and a line in FIGURES."""
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+from scripts.benchmarks import figure
+from scripts.benchmarks.figure import Settings
+from scripts.benchmarks.load import LoadError
+from service.cli.group import CannotRunError
+from service.embedded.errors import EmbeddedError
+
+FIGURES: Final = {
+    "check": "Requests a second of /v1/check, beside a bare echo.",
+    "usage": "Events a second of /v1/usage, single and in batches, beside a bare echo.",
+}
+"""Each name is that of a module here with `figures(settings)`."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", type=click.Choice(list(FIGURES)))
+@click.option("--runs", type=click.IntRange(1, figure.RUNS_MAX), default=figure.RUNS, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, figure.SECONDS_MAX),
+    default=figure.SECONDS,
+    show_default=True,
+    help="Of each side, in each run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one figure a line.")
+def main(*, name: str, runs: int, seconds: int, as_json: bool) -> None:
+    """Measure a figure beside its reference, both in turn in the same run.
+
+    Servers and data are private ones in a temporary folder; nothing else is touched. Wants a quiet machine.
+    """
+    settings = Settings(runs, seconds, as_json)
+    module = import_module(f"scripts.benchmarks.{name}")
+    try:
+        figures = module.figures(settings)
+    except (LoadError, EmbeddedError) as error:
+        raise CannotRunError(str(error)) from error
+    figure.show(figures, settings)
+
+
+main.epilog = "\n\n".join(f"\b\n{name}  {what}" for name, what in FIGURES.items())
+
+if __name__ == "__main__":
+    main(prog_name="scripts/bench")

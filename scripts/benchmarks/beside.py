@@ -1,0 +1,56 @@
+"""Measures requests to a real API beside a bare echo that gives the very bytes of its answer."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from scripts.benchmarks import figure, load, sides
+from scripts.benchmarks.figure import Figure, Settings
+from scripts.benchmarks.load import Shot
+
+WARM_UP_S = 1
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One request."""
+
+    name: str
+    path: str
+    body: bytes
+    unit: str
+    content_type: str = "application/json"
+    each: int = 1
+    """Units of one request."""
+    connections: int = load.CONNECTIONS
+
+
+def echo(cases: Sequence[Case], settings: Settings) -> list[Figure]:
+    """A figure for each case, all on the same API."""
+    settings.say(f"Client: {load.client_name()}")
+    with sides.api() as api:
+        return [_measure(api, case, settings) for case in cases]
+
+
+def _measure(api: sides.Api, case: Case, settings: Settings) -> Figure:
+    shot = msgspec.structs.replace(
+        api.shot(case.path, case.body, case.content_type), connections=case.connections
+    )
+    answer = sides.ask(shot)
+    told = f"{len(shot.head)} + {len(shot.body)} bytes in, {len(answer.body)} bytes of body out"
+    settings.say(f"{case.name}: {case.connections} connections, {told}")
+    with sides.echo(answer) as port:
+        bare = msgspec.structs.replace(shot, port=port)
+        for warm in (shot, bare):
+            load.rate(warm, WARM_UP_S)
+        return figure.measure(
+            case.name,
+            unit=case.unit,
+            ours=partial(_units, case, shot, settings),
+            reference=partial(_units, case, bare, settings),
+            settings=settings,
+        )
+
+
+def _units(case: Case, shot: Shot, settings: Settings) -> float:
+    return load.rate(shot, settings.seconds) * case.each
