@@ -51,7 +51,7 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
         variable = f"METERGATE_{field.name.upper()}"
         try:
             text = _text(environment, variable)
-            if text is not None:
+            if text:
                 values[field.name] = _value(text, field.type)
             elif field.name in REQUIRED:
                 findings.append(f"{variable} is not set")

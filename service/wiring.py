@@ -23,8 +23,8 @@ REFRESH_S = 1.0
 @asynccontextmanager
 async def open_context(config: Config, clock: Clock | None = None) -> AsyncIterator[Context]:
     """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
-    pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
     redis = link.Link(config.redis_url, verify=not config.redis_config_forbidden)
+    pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
     context = Context(
         config=config,
         clock=clock or SystemClock(),
@@ -36,13 +36,15 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         engine=Engine(on_fault=_log_fault),
         last_known=LastKnown(),
     )
-    await _refresh(context)
-    watcher = asyncio.create_task(_watch_catalog(context))
+    watcher = None
     try:
+        await _refresh(context)
+        watcher = asyncio.create_task(_watch_catalog(context))
         yield context
     finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
         await redis.close()
         await pool.close()
 

@@ -43,8 +43,9 @@ async def open_pool(url: str, *, size: int = 8, application: str = "metergate") 
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises.
 
-    Errors: UnavailableError when Postgres is away or hangs; nothing is changed then, or the commit's
-    outcome is unknown and the caller retries with the same idempotency key.
+    Errors: UnavailableError when Postgres is away, or has not the schema that the statement speaks of;
+    nothing is changed then, or the commit's outcome is unknown and the caller retries with the same
+    idempotency key.
     """
     try:
         async with pool.connection() as connection, connection.transaction():
@@ -52,6 +53,11 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
         raise errors.UnavailableError(
             "The database does not answer; try again.", retry_after_s=RETRY_AFTER_S
+        ) from error
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        raise errors.UnavailableError(
+            "The database has not the schema of this version; run `metergate migrate`.",
+            retry_after_s=RETRY_AFTER_S,
         ) from error
 
 

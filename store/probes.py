@@ -1,7 +1,5 @@
 """Does Postgres answer, and is its schema the one that this code was written for?"""
 
-import psycopg
-
 from policies import errors
 from store import migrate, postgres, queries
 
@@ -24,11 +22,9 @@ async def schema_finding(pool: postgres.Pool) -> str | None:
     Errors: UnavailableError.
     """
     wanted = {migration.version for migration in migrate.migrations()}
-    try:
-        async with postgres.transaction(pool) as connection:
-            done = set(await postgres.scalars(connection, sql.migrations, {}))
-    except psycopg.errors.UndefinedTable:
-        done = set()
+    async with postgres.transaction(pool) as connection:
+        kept = (await postgres.scalars(connection, sql.migrations_kept, {}))[0]
+        done = set(await postgres.scalars(connection, sql.migrations, {})) if kept else set()
     if missing := sorted(wanted - done):
         return f"The database lacks migration {missing[0]}; run `metergate migrate`."
     if unknown := sorted(done - wanted):

@@ -9,7 +9,7 @@ from psycopg import conninfo
 from service.cli import diagnosis
 from service.cli.diagnosis import PATIENCE_S, Diagnosis, ok, warning, wrong
 from service.clock import Clock
-from store import catalogs, migrate
+from store import catalogs, migrate, probes
 
 PART: Final = "postgres"
 OLDEST: Final = 15
@@ -40,7 +40,7 @@ def examine(url: str, clock: Clock) -> Iterator[Diagnosis]:
     except psycopg.Error as error:
         yield wrong(
             PART,
-            f"It does not answer at {_place(url)}: {_sentence(error)}. "
+            f"It does not answer at {place(url)}: {reason(error)}. "
             "Is it running, and may this machine reach it?",
         )
 
@@ -56,9 +56,7 @@ def _version(info: psycopg.ConnectionInfo) -> Diagnosis:
 
 def _settings(connection: psycopg.Connection) -> Iterator[Diagnosis]:
     found: dict[str, str] = dict(
-        connection.execute(
-            "select name, setting from pg_settings where name = any(%s)", [list(_SETTINGS)]
-        ).fetchall()
+        connection.execute(probes.sql.settings, {"names": list(_SETTINGS)}).fetchall()
     )
     if found["transaction_read_only"] == "on":
         yield wrong(
@@ -75,7 +73,7 @@ def _settings(connection: psycopg.Connection) -> Iterator[Diagnosis]:
 
 def _clock(connection: psycopg.Connection, clock: Clock) -> Diagnosis:
     connection.execute("set time zone 'UTC'")
-    (theirs,) = _one(connection, "select clock_timestamp()")
+    (theirs,) = _one(connection, probes.sql.clock)
     return diagnosis.clock(PART, theirs=theirs, ours=clock.now())
 
 
@@ -96,18 +94,18 @@ def _content(connection: psycopg.Connection) -> Iterator[Diagnosis]:
         yield ok("catalog", f"{active[0]} is active.")
 
 
-def _one(connection: psycopg.Connection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query.encode()).fetchone()
+def _one(connection: psycopg.Connection, query: bytes) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
     assert row is not None
     return row
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
     """Where it should be, without the password that may stand in the address."""
     parts = conninfo.conninfo_to_dict(url)
     return str(parts.get("host") or "the usual place")
 
 
-def _sentence(error: psycopg.Error) -> str:
+def reason(error: psycopg.Error) -> str:
     """The driver's first line; the next ones are advice, which is ours to give."""
     return (str(error).splitlines() or ["no reason given"])[0].rstrip(".")

@@ -28,9 +28,10 @@ _COLOURS: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
 @show.json_option
 @click.pass_context
 def doctor(command: click.Context, *, data: Path | None, as_json: bool) -> None:
-    """Say what is wrong with the configuration and the servers it names, and what to do about it.
+    """Say what is wrong with the configuration and the servers it names.
 
-    Changes nothing. Ends with 0 if all is well or only worth knowing, with 1 if something is wrong.
+    Each line says what to do, and nothing is changed. Ends with 0 if all is well or only worth knowing, with
+    1 if something is wrong.
     """
     told: list[Diagnosis] = []
     for each in examine(data, SystemClock()):

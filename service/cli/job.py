@@ -46,6 +46,7 @@ def run_job(*, name: str, data: Path | None, as_json: bool) -> None:
     """Run the job NAME once, now, and say what it did."""
     (wanted,) = (each for each in JOBS if each.name == name)
     config = settings.read(data)
+    session.need_database(config)
 
     async def ran() -> str:
         async with worker.open_context(config) as context:

@@ -12,11 +12,14 @@ from typing import TypeVar
 import psycopg
 
 from service import wiring
-from service.cli import settings
+from service.cli import diagnose_postgres, settings
+from service.cli.diagnosis import PATIENCE_S
 from service.cli.group import CannotRunError
+from service.config import Config
 from service.context import Caller, Context
 from service.usecases import keys
 from service.usecases.changes import Order
+from store import migrate
 from store.link import RedisAwayError
 
 T = TypeVar("T")
@@ -28,10 +31,10 @@ def use(data: Path | None, act: Callable[[Context], Awaitable[T]]) -> T:
     Errors: ConfigError, CannotRunError, and what the act raises.
     """
     config = settings.read(data)
+    need_database(config)
 
     async def opened() -> T:
         async with wiring.open_context(config) as context:
-            await context.catalogs.refresh()  # fails where Postgres is away, instead of knowing no catalog
             return await act(context)
 
     return run(opened)
@@ -49,14 +52,34 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(awaited())
-    except psycopg.errors.UndefinedTable as error:
-        raise CannotRunError("The database is not set up yet; run `metergate migrate`.") from error
     except psycopg.Error as error:
         raise CannotRunError(f"The database refused: {' '.join(str(error).split())}") from error
     except RedisAwayError as error:
         raise CannotRunError(
             f"Redis does not answer, or cannot be relied on: {str(error).rstrip('.')}."
         ) from error
+
+
+def need_database(config: Config) -> None:
+    """Makes sure that the database answers and has the form that this version needs.
+
+    The connections of the service wait for it instead, and do not say why.
+    Errors: CannotRunError.
+    """
+    url = config.database_url
+    try:
+        with psycopg.connect(url, connect_timeout=PATIENCE_S) as connection:
+            pending = migrate.pending(connection)
+    except psycopg.Error as error:
+        where = diagnose_postgres.place(url)
+        raise CannotRunError(
+            f"PostgreSQL does not answer at {where}: {diagnose_postgres.reason(error)}. "
+            "`metergate doctor` looks closer."
+        ) from error
+    except migrate.MigrationError as error:
+        raise CannotRunError(str(error)) from error
+    if pending:
+        raise CannotRunError(f"The database lacks migration {pending[0].version}; run `metergate migrate`.")
 
 
 def order() -> Order:

@@ -76,20 +76,19 @@ def embedded(data: Path | None) -> dict[str, str] | None:
     Errors: CannotRunError for an instance that belongs to somebody else.
     """
     root = (data or instance.DATA).resolve()
-    if not Layout(root=root).lock.exists():
-        return None
     try:
-        sockets = folder.sockets(root)
-    except EmbeddedError:
-        return None  # no instance could run there either
-    if sockets.is_dir() and not os.access(sockets, os.X_OK):
+        Layout(root=root).lock.stat()
+        valkey = folder.sockets(root) / folder.VALKEY_SOCKET
+        valkey.stat()
+    except PermissionError as error:
         raise CannotRunError(
-            f"The instance on {root} belongs to another user: run this as that user, or as root."
-        )
-    valkey = sockets / folder.VALKEY_SOCKET
+            f"The data folder {root} belongs to another user: run this as that user, or as root."
+        ) from error
+    except (OSError, EmbeddedError):
+        return None
     if not valkey_server.ready(valkey):
         return None
-    host = quote(str(sockets), safe="")
+    host = quote(str(valkey.parent), safe="")
     return {
         "METERGATE_DATABASE_URL": f"postgresql://{postgres_server.USER}@/{servers.DATABASE}?host={host}",
         "METERGATE_REDIS_URL": f"unix://{quote(str(valkey))}",

@@ -43,16 +43,14 @@ async def publish(context: Context, caller: Caller, files: Mapping[str, str], *,
     UnavailableError. The active catalog stays as it was then.
     """
     examined = await examine(files)
-    if examined.catalog is None:
-        raise refused(examined.findings)
-    catalog = examined.catalog
+    catalog = publishable(examined)
     now = context.clock.now()
     async with postgres.transaction(context.pool) as connection:
         await catalogs.lock_activations(connection)
         active_hash = await catalogs.read_active_hash(connection)
         active = await catalogs.read(connection, active_hash) if active_hash else None
         if active is not None:
-            _refuse_new_meaning(active, catalog)
+            refuse_new_meaning(active, catalog)
         new = await catalogs.publish(
             connection, catalog, files, message=message, author=caller.actor, now=now
         )
@@ -81,6 +79,16 @@ async def history(context: Context, *, limit: int) -> list[catalogs.Published]:
     """
     async with postgres.transaction(context.pool) as connection:
         return await catalogs.history(connection, limit=limit)
+
+
+def publishable(examined: Examined) -> Catalog:
+    """The catalog that was examined.
+
+    Errors: CatalogError with every finding.
+    """
+    if examined.catalog is None:
+        raise refused(examined.findings)
+    return examined.catalog
 
 
 def refused(findings: list[Finding]) -> errors.CatalogError:
@@ -117,8 +125,12 @@ def _examine(files: dict[str, str]) -> Examined:
     return Examined(catalog=None if broken else compiled.catalog, findings=findings)
 
 
-def _refuse_new_meaning(active: Catalog, catalog: Catalog) -> None:
-    """Stored quantities are integers of 10^-decimals, so a feature's decimals and type are for life (R22)."""
+def refuse_new_meaning(active: Catalog, catalog: Catalog) -> None:
+    """Holds a catalog against the active one.
+
+    Stored quantities are integers of 10^-decimals, so a feature's decimals and type are for life (R22).
+    Errors: ConflictError.
+    """
     for feature in catalog.features.values():
         known = active.features.get(feature.id)
         if known is None:

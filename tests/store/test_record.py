@@ -82,6 +82,20 @@ async def test_a_correction_whose_commit_was_lost_is_not_applied_twice(counting:
     assert await levels(counting) == (10, 0, 0)
 
 
+async def test_a_rebuild_makes_a_waiting_correction_needless(counting: Context):
+    """The sums that it puts back never held the duplicate; taking it back again would lose units."""
+    await statuses(counting, event(1, 10))
+    await flush_all(counting)
+    await _forget_marks(counting)
+    await statuses(counting, event(1, 10))
+    await flush_all(counting)
+    await counting.counters.link.send([("FLUSHALL",)])
+    await certify.certify(counting.pool, counting.counters.link, now=NOW)
+    assert await levels(counting) == (10, 0, 0)
+    assert await corrections.apply_corrections(counting.pool, counting.counters, now=NOW) == 0
+    assert await levels(counting) == (10, 0, 0)
+
+
 async def test_an_event_older_than_the_marks_is_recognised_by_postgres(counting: Context):
     old = event(1, timestamp=NOW - timedelta(days=20))
     assert await statuses(counting, old) == ["accepted"]

@@ -1,0 +1,362 @@
+"""The commands that speak to an instance: what they do to it, what they print, how they end."""
+
+import json
+import os
+import pty
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+import redis
+from click.testing import CliRunner
+
+from policies.decision import Decision
+from service.cli.program import metergate
+from service.usecases import keys
+from tests.conftest import CATALOG
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-m", "service"]
+ME = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+
+
+@pytest.fixture
+def instance(config, monkeypatch):
+    """The servers of a test, named by the environment; their database has a schema and nothing else."""
+    monkeypatch.setenv("METERGATE_DATABASE_URL", config.database_url)
+    monkeypatch.setenv("METERGATE_REDIS_URL", config.redis_url)
+    return config
+
+
+@pytest.fixture
+def served(instance):
+    """The example catalog is active, a worker has been there, and acme is on the free plan."""
+    run("catalog", "publish", CATALOG, "--message", "example")
+    run("job", "run", "flush")
+    run("tenant", "put", "acme", "--name", "Acme")
+    run("tenant", "subscribe", "acme", "free")
+    return instance
+
+
+def run(*words, ends=0):
+    done = CliRunner().invoke(metergate, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == ends, done.output
+    return done
+
+
+def told(*words, ends=0):
+    return json.loads(run(*words, "--json", ends=ends).stdout)
+
+
+def audit(instance):
+    with psycopg.connect(instance.database_url) as connection:
+        return connection.execute(
+            "select action, subject, actor, request_id from audit order by seq"
+        ).fetchall()
+
+
+def lines_of(done, part):
+    """Status and sentence of what the doctor said of a part."""
+    split = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    return [(status, sentence) for status, name, sentence in split if name == part]
+
+
+def test_a_tenant_from_its_making_to_its_end(served):
+    run("tenant", "put", "globex", "--name", "Globex", "--email", "a@globex.test", "--metadata", "crm=17")
+    assert told("tenant", "show", "globex")["subscription"] is None
+    assert "No subscription." in run("tenant", "show", "globex").output
+
+    assert told("tenant", "subscribe", "globex", "pro", "--trial")["planId"] == "pro"
+    moved = told("tenant", "change", "globex", "starter", "--when", "renewal")
+    assert [phase["planId"] for phase in moved["phases"]] == ["pro", "starter"]
+    assert told("tenant", "cancel", "globex")["endsAt"] is not None
+    assert told("tenant", "resume", "globex")["endsAt"] is None
+    assert told("tenant", "cancel", "globex", "--when", "now")["state"] == "ended"
+
+    shown = run("tenant", "show", "globex").output
+    for part in ("Tenant globex", "a@globex.test", "crm=17", ": ended", "pro ("):
+        assert part in shown
+    assert [item["tenantId"] for item in told("tenant", "list", "--query", "GLOB")["items"]] == ["globex"]
+
+
+def test_every_change_is_audited_as_that_of_the_person_at_the_terminal(served):
+    run("tenant", "put", "acme", "--name", "Acme Ltd")
+    run("key", "create", "ci", "--scope", "check")
+    lines = audit(served)
+    assert [action for action, *_ in lines] == [
+        "catalog.publish",
+        "tenant.create",
+        "subscription.start",
+        "tenant.update",
+        "key.create",
+    ]
+    assert {actor for _, _, actor, _ in lines} == {ME}
+    requests = [request_id for *_, request_id in lines]
+    assert len(set(requests)) == len(requests)
+    assert all(each.startswith("cli_") for each in requests)
+
+
+def test_what_cannot_be_done_says_why_and_changes_nothing(served):
+    before = audit(served)
+    for words, why in (
+        (("tenant", "subscribe", "acme", "pro"), "The tenant has a subscription, which is active"),
+        (("tenant", "subscribe", "nobody", "pro"), 'There is no tenant "nobody".'),
+        (("tenant", "change", "acme", "prro", "--when", "now"), 'Did you mean "pro"?'),
+        (("tenant", "resume", "acme"), "No end is scheduled"),
+        (("tenant", "show", "nobody"), 'There is no tenant "nobody".'),
+        (("key", "revoke", "key_0"), 'There is no key "key_0".'),
+        (("key", "create", "ci", "--scope", "check", "--tenant", "nobody"), 'There is no tenant "nobody".'),
+    ):
+        done = run(*words, ends=2)
+        assert why in done.stderr
+        assert done.stdout == ""
+    assert audit(served) == before
+
+
+def test_a_list_says_that_there_is_more(served):
+    run("tenant", "put", "globex")
+    first = run("tenant", "list", "--limit", "1")
+    assert first.stdout.splitlines()[1].startswith("acme")
+    assert "--after acme" in first.stderr
+    rest = run("tenant", "list", "--limit", "1", "--after", "acme")
+    assert rest.stdout.splitlines()[1].startswith("globex")
+    assert rest.stderr == ""
+
+
+def test_the_secret_of_a_key_is_the_whole_output_and_is_shown_once(served):
+    done = run("key", "create", "ci", "--scope", "check", "--scope", "report", "--tenant", "acme")
+    secret = done.stdout.removesuffix("\n")
+    assert keys.well_formed(secret)
+    (item,) = told("key", "list")["items"]
+    assert (item["scopes"], item["tenantId"]) == (["check", "report"], "acme")
+    assert secret not in run("key", "list").output
+
+    renewed = run("key", "rotate", item["keyId"], "--overlap-hours", "0").stdout.removesuffix("\n")
+    assert keys.well_formed(renewed)
+    assert renewed != secret
+    (other,) = (each for each in told("key", "list")["items"] if each["keyId"] != item["keyId"])
+    assert "was revoked" in run("key", "revoke", other["keyId"]).output
+    assert told("key", "revoke", other["keyId"])["revokedAt"] is not None
+
+
+def test_an_allowed_check_in_words_and_with_its_clauses(served):
+    said = run("check", "acme", "ai-tokens", "--quantity", "150", "--explain").output
+    assert said.startswith("allowed: 10,000 of 10,000 tokens left until ")
+    assert "within_limit, by plan/free/ai-tokens/included at plans/free.yaml:" in said
+    assert "used       0 of 10,000\n" in said
+    assert "  ✓ context.drawn + context.requested <= 10000 + principal.extra   (plans/free.yaml:" in said
+    assert "      context.drawn = 0, context.requested = 150, principal.extra = 0\n" in said
+    assert "✗" not in said
+
+
+def test_a_denied_check_ends_with_1_and_shows_the_clause_that_fails(served):
+    said = run("check", "acme", "ai-tokens", "--quantity", "10001", "--explain", ends=1).output
+    assert said.startswith("denied: Limit reached: 10,001 asked, 10,000 of 10,000 tokens left; resets ")
+    assert said.count("✗") == 1
+    assert "  ✗ context.drawn + context.requested <= 10000 + principal.extra" in said
+
+
+def test_clauses_stand_under_the_permit_that_they_belong_to(served):
+    run("tenant", "change", "acme", "pro", "--when", "now")
+    said = run("check", "acme", "ai-tokens", "--explain").output
+    included, overage = said.split("plan/pro/ai-tokens/overage permits")
+    assert "plan/pro/ai-tokens/included permits" in included
+    assert "!principal.trial" in overage
+    assert "!principal.trial" not in included
+    assert "4000000" not in included
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("nobody", "ai-tokens"), "unknown_tenant"),
+        (("acme", "nothing"), "unknown_feature"),
+        (("acme", "premium-voice-model"), "feature_not_in_plan"),
+    ],
+)
+def test_what_nothing_permits_is_denied_with_its_reason(served, words, reason):
+    assert reason in run("check", *words, "--explain", ends=1).output
+
+
+def test_a_check_as_json_is_the_decision(served):
+    decision = told("check", "acme", "ai-tokens", "--context", "region=eu", "--entity", "ann")
+    assert set(decision) | {"clauses"} == {field.encode_name for field in msgspec.structs.fields(Decision)}
+    assert (decision["allowed"], decision["entityId"]) == (True, "ann")
+    assert "clauses" in told("check", "acme", "ai-tokens", "--quantity", "99999", "--explain", ends=1)
+
+
+@pytest.mark.parametrize(
+    "words", [("--quantity", "-5"), ("--quantity", "1.5"), ("--quantity", "x"), ("--context", "city=Rome")]
+)
+def test_a_question_that_makes_no_sense_is_refused(served, words):
+    assert run("check", "acme", "ai-tokens", *words, ends=2).stdout == ""
+
+
+def test_a_check_while_no_worker_has_been_there_says_that_it_is_degraded(instance):
+    run("catalog", "publish", CATALOG, "--message", "example")
+    run("tenant", "put", "acme")
+    run("tenant", "subscribe", "acme", "free")
+    said = run("check", "acme", "ai-tokens", ends=1).output
+    assert "fallback" in said
+    assert "degraded" in said
+
+
+def test_a_catalog_is_published_once_and_told_in_the_history(instance):
+    first = told("catalog", "publish", CATALOG, "--message", "one")
+    assert (first["published"], {plan["before"] for plan in first["plans"]}) == (True, {None})
+    again = told("catalog", "publish", CATALOG, "--message", "two")
+    assert (again["published"], again["hash"]) == (False, first["hash"])
+    assert "active already" in run("catalog", "publish", CATALOG, "--message", "two").output
+    history = told("catalog", "history")
+    assert history["active"] == first["hash"]
+    assert [(item["message"], item["author"]) for item in history["items"]] == [("one", ME)]
+    assert f"{first['hash']} (active)" in run("catalog", "history").output
+
+
+def test_a_catalog_with_errors_is_not_published(instance, tmp_path):
+    (tmp_path / "features.yaml").write_text("features: {}\n")
+    done = run("catalog", "publish", tmp_path, "--message", "broken", ends=1)
+    assert "error: the catalog has no plan" in done.output
+    assert done.output.endswith("Nothing was published.\n")
+    assert told("catalog", "publish", tmp_path, "--message", "broken", ends=1)["errors"] > 0
+    assert told("catalog", "history")["items"] == []
+
+
+def test_at_a_terminal_a_publish_only_says_what_it_would_do(instance):
+    words = ["catalog", "publish", str(CATALOG), "--message", "first"]
+    status, said = at_a_terminal(*words)
+    assert (status, "pro: new, pro@" in said, "add --yes to do it" in said) == (0, True, True)
+    assert told("catalog", "history")["items"] == []
+    status, said = at_a_terminal(*words, "--yes")
+    assert (status, "is published and active" in said) == (0, True)
+    assert len(told("catalog", "history")["items"]) == 1
+
+
+def at_a_terminal(*words):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([*PROGRAM, *words], cwd=ROOT, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    while chunk := read(ours):
+        said += chunk
+    os.close(ours)
+    return process.wait(), said.decode()
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux says that nobody writes any more
+        return b""
+
+
+def test_policies_are_those_of_the_active_catalog(served):
+    said = run("catalog", "show-policy", "free", "ai-tokens").output
+    assert f"from the active catalog {told('catalog', 'history')['active']}" in said
+    assert 'resource == Feature::"ai-tokens"' in said
+    assert '"ai-tokens"' in run("catalog", "schema", "--cedar").output
+
+
+def test_where_no_catalog_is_active_there_is_no_policy_to_show(instance):
+    assert "--catalog" in run("catalog", "show-policy", "pro", "ai-tokens", ends=2).stderr
+
+
+def test_a_job_is_listed_and_run(instance):
+    assert [job["name"] for job in told("job", "list")] == ["flush", "announce", "housekeep"]
+    assert run("job", "run", "flush").output == "flush: opened 256 shards\n"
+    assert told("job", "run", "flush") == {"name": "flush", "done": ""}
+    assert run("job", "run", "flush").output == "flush: nothing to do\n"
+
+
+def test_the_doctor_says_what_a_new_database_lacks(instance):
+    done = run("doctor", ends=1)
+    assert [status for status, _ in lines_of(done, "schema")] == ["ok"]
+    assert lines_of(done, "catalog") == [
+        ("wrong", "No catalog is active; run `metergate catalog publish`."),
+    ]
+    ((status, sentence),) = lines_of(done, "worker")
+    assert (status, sentence.startswith("0 of 256 shards are open")) == ("wrong", True)
+    assert lines_of(done, "payments") == [
+        ("warning", "No METERGATE_STRIPE_KEY: billing stops at our own invoices."),
+    ]
+
+
+def test_the_doctor_finds_what_is_wrong_and_nothing_else(served):
+    """The database of the tests does not wait for its disk; that is all that is wrong with it."""
+    checks = told("doctor", ends=1)["checks"]
+    assert [each["detail"] for each in checks if each["status"] == "wrong"] == [
+        "fsync is off: a power cut can destroy the database. Switch it on."
+    ]
+    assert [each["part"] for each in checks if each["status"] == "warning"] == ["payments"]
+    assert "256 of 256 shards are open" in checks[-2]["detail"]
+
+
+def test_the_doctor_names_every_setting_of_redis_that_loses_usage(served):
+    with redis.Redis.from_url(served.redis_url) as client:
+        client.config_set("appendfsync", "everysec")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            done = run("doctor", ends=1)
+        finally:
+            client.config_set("appendfsync", "always")
+            client.config_set("maxmemory-policy", "noeviction")
+    wrong = [sentence for status, sentence in lines_of(done, "redis") if status == "wrong"]
+    assert len(wrong) == 2
+    assert wrong[0].startswith("`appendfsync` is `everysec`")
+    assert wrong[1].startswith("`maxmemory-policy` is `allkeys-lru`")
+
+
+def test_the_doctor_knows_a_database_without_schema(servers, instance, monkeypatch):
+    monkeypatch.setenv("METERGATE_DATABASE_URL", servers.database_url.replace("/metergate?", "/postgres?"))
+    ((status, sentence),) = lines_of(run("doctor", ends=1), "schema")
+    assert status == "wrong"
+    assert sentence.endswith("run `metergate migrate`.")
+    assert "run `metergate migrate`" in run("tenant", "list", ends=2).stderr
+
+
+def test_servers_that_are_away_are_told_without_their_passwords(instance, monkeypatch):
+    with socket.socket() as taken:  # bound, not listening: every connection is refused
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("METERGATE_DATABASE_URL", f"postgresql://me:secret@127.0.0.1:{port}/x")
+        monkeypatch.setenv("METERGATE_REDIS_URL", f"redis://:secret@127.0.0.1:{port}")
+        done = run("doctor", ends=1)
+        for part in ("postgres", "redis"):
+            ((status, sentence),) = lines_of(done, part)
+            assert status == "wrong"
+            assert sentence.startswith("It does not answer at ")
+        assert "secret" not in done.output
+        for words in (("tenant", "list"), ("check", "a", "b"), ("job", "run", "flush"), ("migrate",)):
+            assert "Traceback" not in run(*words, ends=2).output
+
+
+def test_a_running_instance_is_found_by_its_data_folder(servers, monkeypatch):
+    for name in ("METERGATE_DATABASE_URL", "METERGATE_REDIS_URL"):
+        monkeypatch.setenv(name, "postgresql://nowhere")
+    done = run("doctor", "--data", servers.data, ends=1)
+    ((status, sentence),) = lines_of(done, "variables")
+    assert (status, "the instance that runs on this machine" in sentence) == ("ok", True)
+    assert lines_of(done, "postgres")[0][0] == "ok"
+    assert lines_of(done, "redis")[0][0] == "ok"
+
+
+def test_ctrl_c_ends_a_command_that_waits_without_a_traceback(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("METERGATE_DATABASE_URL", f"postgresql://127.0.0.1:{port}/x")
+        monkeypatch.setenv("METERGATE_REDIS_URL", f"redis://127.0.0.1:{port}")
+        process = subprocess.Popen(
+            [*PROGRAM, "doctor"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            _, complaint = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Traceback" not in complaint
