@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import msgspec
 
+from policies.balance import Capacity
 from service.context import Context
-from store import certify, corrections, keyspace, postgres
+from store import certify, corrections, journal, keyspace, postgres
 from tests.conftest import NOW
 from tests.store import ledger
 from tests.store.ledger import event, flush_all, levels, statuses, stored
+from tests.store.test_draws import recording
 
 
 async def test_an_event_moves_its_counter_at_once_and_postgres_after_a_flush(counting: Context):
@@ -113,6 +115,31 @@ async def test_a_late_event_draws_from_the_period_of_its_own_time(counting: Cont
     assert await levels(counting, at=late) == (70, 0, 0)
 
 
+async def test_news_from_before_the_last_period_change_reports_and_no_counter(
+    counting: Context, publish, example_files
+):
+    """With a day as the interval, three days ago is neither this period nor the one before."""
+    text = example_files["plans/free.yaml"].replace("interval: month", "interval: day")
+    text = text.replace("interval: day\n\nfeatures", "interval: month\n\nfeatures")
+    await publish(example_files | {"plans/free.yaml": text})
+    await ledger.subscribed(counting, "daily", "free")
+    for days in range(4):
+        one = event(days, 5, tenant_id="daily", timestamp=NOW - timedelta(days=days))
+        assert await statuses(counting, one) == ["accepted"]
+    await flush_all(counting)
+    assert await stored(counting, "daily") == (4, 20)
+    assert len(await _windows(counting, "daily")) == 2
+
+
+async def test_a_cap_counts_what_its_window_of_now_contains_and_nothing_older(counting: Context):
+    await ledger.subscribed(counting, "big", "pro")
+    late = event(1, 5, tenant_id="big", timestamp=NOW - timedelta(days=1))
+    assert await statuses(counting, late, event(2, 7, tenant_id="big")) == ["accepted", "accepted"]
+    windows = await _windows(counting, "big")
+    midnight = NOW.replace(hour=0)
+    assert sorted(windows) == [f"d.{int(midnight.timestamp())}", ledger.month()]
+
+
 async def test_an_event_of_a_tenant_without_that_right_still_counts_as_excess(counting: Context):
     before_start = ledger.START - timedelta(hours=1)
     counting.clock.at = ledger.START + timedelta(days=1)
@@ -168,12 +195,38 @@ async def test_counters_that_no_journal_line_backs_do_not_survive_a_certificatio
     """Law 4: the journal is the truth, so what a torn script left in a counter alone goes."""
     await statuses(counting, event(1, 10))
     key = keyspace.counters(keyspace.shard_of("acme"), "acme", ledger.month())
-    commands = [("HINCRBY", key, keyspace.bucket_field(ledger.TOKENS, "i"), 999)]
+    commands = [("HINCRBY", key, keyspace.bucket_field(ledger.TOKENS, bucket), 999) for bucket in "ix"]
     commands += [("DEL", keyspace.fence(shard)) for shard in range(keyspace.SHARDS)]
     await counting.counters.link.send(commands)
     await certify.certify(counting.pool, counting.counters.link, now=NOW)
     assert await levels(counting) == (10, 0, 0)
     assert await stored(counting) == (1, 10)
+
+
+async def test_an_emptied_journal_never_gives_ids_that_the_flush_has_passed(counting: Context):
+    """A server whose clock went back would; such entries would be acknowledged and never flushed."""
+    async with postgres.transaction(counting.pool) as connection:
+        await connection.execute(b"update flush_cursors set last_id = '99999999999999-5'")
+    await counting.counters.link.send([("FLUSHALL",)])
+    await certify.certify(counting.pool, counting.counters.link, now=NOW)
+    assert await statuses(counting, event(1, 10)) == ["accepted"]
+    assert (await flush_all(counting)).events == 1
+    assert await stored(counting) == (1, 10)
+
+
+async def test_every_flipped_bit_of_a_journal_entry_is_noticed(counting: Context):
+    """The append-only file has no checksums: a flipped bit loads without a word, and would be money."""
+    await statuses(counting, event(1, 10))
+    key = keyspace.journal(keyspace.shard_of("acme"))
+    ((entry_id, fields),) = (await counting.counters.link.send([("XRANGE", key, "-", "+")])).values[0]
+    place = fields.index(b"b") + 1
+    assert journal.decode(entry_id, fields).events[0][0].quantity == 10
+    for bit in range(len(fields[place]) * 8):
+        flipped = bytearray(fields[place])
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged = journal.decode(entry_id, [*fields[:place], bytes(flipped), *fields[place + 1 :]])
+        assert damaged.damage
+        assert damaged.events == ()
 
 
 async def test_a_damaged_journal_entry_is_set_aside_and_the_rest_goes_on(counting: Context):
@@ -188,6 +241,12 @@ async def test_a_damaged_journal_entry_is_set_aside_and_the_rest_goes_on(countin
     assert await stored(counting) == (2, 15)
 
 
+async def _windows(context: Context, tenant_id: str) -> list[str]:
+    """The time windows in which a tenant has counters."""
+    keys = (await context.counters.link.send([("KEYS", f"c:*:{tenant_id}:*")])).values[0]
+    return [key.decode().rpartition(":")[2] for key in keys]
+
+
 async def _forget_marks(context: Context) -> None:
     """As if the ids had come long ago."""
     keys = (await context.counters.link.send([("KEYS", "d:*")])).values[0]
@@ -196,10 +255,10 @@ async def _forget_marks(context: Context) -> None:
 
 async def test_a_crowd_of_large_batches_is_taken_without_a_refusal(counting: Context):
     """What waits together travels in round trips that the server can do in time, not all in one."""
-    for number in range(12):
-        await ledger.subscribed(counting, f"t{number}", "free")
-    batches = [[event(n, 1, tenant_id=f"t{sender}") for n in range(1_000)] for sender in range(12)]
-    told = await asyncio.gather(*(statuses(counting, *batch) for batch in batches))
+    most = Capacity(included=None, up_to=None)
+    batches = [
+        [recording(sender * 1_000 + n, f"crowd{sender}", most, 1) for n in range(1_000)]
+        for sender in range(30)
+    ]
+    told = await asyncio.gather(*(counting.counters.record(batch, now=NOW) for batch in batches))
     assert {status for answers in told for status in answers} == {"accepted"}
-    for sender in range(12):
-        assert await levels(counting, f"t{sender}") == (1_000, 0, 0)
