@@ -19,7 +19,7 @@ async def run(context: JobContext, now: datetime) -> str:
     total = flush.Flushed()
     while True:
         flushed = await flush.flush_once(context.pool, context.link, now=context.clock.now())
-        total = _sum(total, flushed)
+        total = total.plus(flushed)
         if not flushed.more:
             break
     if total.entries:
@@ -27,18 +27,9 @@ async def run(context: JobContext, now: datetime) -> str:
     if total.quarantined:
         done.append(f"{total.quarantined} damaged entries set aside")
     try:
-        applied = await corrections.apply_corrections(context.pool, context.counters, now=now)
+        applied = await corrections.apply_corrections(context.pool, context.counters)
     except FenceClosedError:
         applied = 0  # the certification that comes next makes them needless
     if applied:
         done.append(f"{applied} corrections")
     return ", ".join(done)
-
-
-def _sum(one: flush.Flushed, other: flush.Flushed) -> flush.Flushed:
-    return flush.Flushed(
-        entries=one.entries + other.entries,
-        events=one.events + other.events,
-        duplicates=one.duplicates + other.duplicates,
-        quarantined=one.quarantined + other.quarantined,
-    )

@@ -12,7 +12,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from jobs.context import JobContext
 from jobs.schedule import JOBS, Job
-from policies import errors
+from policies import errors, limits
 from service.clock import Clock, SystemClock
 from service.config import Config
 from store import postgres
@@ -29,8 +29,17 @@ log = logging.getLogger("metergate.jobs")
 @asynccontextmanager
 async def open_context(config: Config, clock: Clock | None = None) -> AsyncIterator[JobContext]:
     """The connections of a worker."""
-    pool = await postgres.open_pool(config.database_url, size=4, application="metergate-worker")
-    link = Link(config.redis_url, verify=not config.redis_config_forbidden)
+    pool = await postgres.open_pool(
+        config.database_url,
+        size=4,
+        application="metergate-worker",
+        statement_s=limits.WORKER_STATEMENT_S,
+    )
+    link = Link(
+        config.redis_url,
+        timeout_s=limits.WORKER_REDIS_TIMEOUT_S,
+        verify=not config.redis_config_forbidden,
+    )
     try:
         yield JobContext(
             config=config,

@@ -53,6 +53,8 @@ USAGE_BATCH: Final = 10_000
 """Events of one call."""
 SCRIPT_BATCH: Final = 1_000
 """Events of one script call: about 3 ms of a server that serves one caller at a time."""
+SCRIPT_BYTES: Final = 300_000
+"""Payload of one script call, and so of one journal entry: the flush reads many entries at once."""
 LIST_LIMIT: Final = 1_000
 LIST_LIMIT_DEFAULT: Final = 100
 SERIES_POINTS: Final = 100_000
@@ -135,8 +137,14 @@ REDIS_TRIP_PARTS: Final = 40_000
 """Words of commands in one round trip to Redis: some 3,000 events, done in a fraction of the time above."""
 REDIS_WAITING_PARTS: Final = 400_000
 """Words that may wait for their round trip; more is turned away at once instead of late."""
+WORKER_REDIS_TIMEOUT_S: Final = 30.0
+"""The same for a worker's bulk trips, on a disk that may be slow; nobody waits for their answer."""
 POSTGRES_TIMEOUT_S: Final = 1.0
-"""The same for Postgres."""
+"""How long a request waits for a connection to Postgres."""
+POSTGRES_STATEMENT_S: Final = 10.0
+"""How long one statement of a request may take; a report over a year is the longest."""
+WORKER_STATEMENT_S: Final = 300.0
+"""The same for a worker."""
 FLUSH_EVENTS: Final = 10_000
 """Events of one flush transaction, or a little more."""
 FLUSH_INTERVAL_S: Final = 0.25

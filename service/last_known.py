@@ -18,6 +18,7 @@ class LastKnown:
     def keep(self, want: Want, values: tuple[int, ...], now: datetime) -> None:
         """Remembers what was read."""
         self._by_want[want] = (now, values)
+        self._by_want.move_to_end(want)
         if len(self._by_want) > ALIVE:
             self._by_want.popitem(last=False)
 

@@ -1,5 +1,6 @@
 """Catalogs: what was published, which one is active, and the plan versions that tenants are pinned to."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -21,25 +22,37 @@ class Published(msgspec.Struct, frozen=True, rename="camel"):
     activated_at: datetime | None
 
 
+class Meaning(msgspec.Struct, frozen=True):
+    """What the stored numbers of a feature mean, for life, also when no plan has it any more."""
+
+    feature_id: str
+    type: str
+    decimals: int
+    aggregation: str
+
+
 class Catalogs:
     """What this process knows: the active catalog, refreshed once a second, and plan versions once read."""
 
     def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
+        self._refreshing = asyncio.Lock()
         self.active: Catalog | None = None
         self.versions: dict[str, PlanVersion] = {}
+        self.meanings: dict[str, Meaning] = {}
 
     async def refresh(self) -> Catalog | None:
         """Reads the active catalog if another one has become active.
 
         Errors: UnavailableError; what was known stays.
         """
-        async with postgres.transaction(self._pool) as connection:
+        async with self._refreshing, postgres.transaction(self._pool) as connection:
             active_hash = await read_active_hash(connection)
             if active_hash is not None and (self.active is None or self.active.hash != active_hash):
                 catalog = await read(connection, active_hash)
                 assert catalog is not None, "an activation names a catalog that is kept"
                 self.active = catalog
+                self.meanings = await meanings(connection)
                 self.versions = {plan.version: plan for plan in catalog.plans.values()}
         return self.active
 
@@ -48,14 +61,17 @@ class Catalogs:
 
         Errors: UnavailableError.
         """
-        missing = [version for version in versions if version not in self.versions]
-        if missing:
-            async with postgres.transaction(self._pool) as connection:
-                params = {"versions": missing, "active": self.active.hash if self.active else ""}
-                for body in await postgres.scalars(connection, sql.plan_versions, params):
-                    plan = msgspec.json.decode(body, type=PlanVersion)
-                    self.versions[plan.version] = plan
-        return self.versions
+        wanted = list(versions)
+        missing = [version for version in wanted if version not in self.versions]
+        if not missing:
+            return self.versions
+        known = self.versions  # a refresh may put another in its place while we wait
+        async with postgres.transaction(self._pool) as connection:
+            params = {"versions": missing, "active": self.active.hash if self.active else ""}
+            bodies = await postgres.scalars(connection, sql.plan_versions, params)
+        found = {plan.version: plan for plan in (msgspec.json.decode(b, type=PlanVersion) for b in bodies)}
+        self.versions.update(found)
+        return {**known, **found}
 
 
 async def read_active_hash(connection: postgres.Connection) -> str | None:
@@ -95,6 +111,14 @@ async def publish(
         "published_at": now,
     }
     new = await postgres.execute(connection, sql.insert_catalog, params) == 1
+    for feature in catalog.features.values():
+        fields = {
+            "feature_id": feature.id,
+            "type": feature.type,
+            "decimals": feature.decimals,
+            "aggregation": feature.aggregation,
+        }
+        await postgres.execute(connection, sql.add_feature, fields)
     for plan in catalog.plans.values():
         row = {
             "plan_version": plan.version,
@@ -104,6 +128,12 @@ async def publish(
         }
         await postgres.execute(connection, sql.insert_plan_version, row)
     return new
+
+
+async def meanings(connection: postgres.Connection) -> dict[str, Meaning]:
+    """Every feature that was ever published, by id."""
+    found = await postgres.rows(connection, sql.features, {}, Meaning)
+    return {meaning.feature_id: meaning for meaning in found}
 
 
 async def lock_activations(connection: postgres.Connection) -> None:

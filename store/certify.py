@@ -8,7 +8,7 @@ to Postgres, put the flushed sums back as counters, and only then write the fenc
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 from psycopg.rows import class_row
@@ -25,7 +25,7 @@ flush_sql = queries.Queries("flush")
 Row = TypeVar("Row")
 
 LOCK = 0x6D67_0002
-PAGE = 5_000
+PAGE = 500
 REWRITE_POLL_S = 0.01
 COUNTER_LIFE = timedelta(days=limits.EVENT_AGE_DAYS + 5)
 """How long counters live past the end of their interval: late events may still draw from them."""
@@ -49,9 +49,7 @@ async def uncertified(link: Link) -> list[int]:
 
     Errors: RedisAwayError.
     """
-    replies = await link.send([("GET", keyspace.fence(shard)) for shard in range(keyspace.SHARDS)])
-    run_id = replies.run_id.encode()
-    return [shard for shard, value in enumerate(replies.values) if value != run_id]
+    return (await _closed(link))[1]
 
 
 async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bool = True) -> list[int]:
@@ -63,19 +61,28 @@ async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bo
     if not await uncertified(link):
         return []
     async with postgres.transaction(pool) as holder:
+        # Spares others the work; what makes a rebuild safe are the cursor rows that it locks.
         await postgres.execute(holder, sql.take_lock, {"lock": LOCK})
-        shards = await uncertified(link)
+        run_id, shards = await _closed(link)
         if not shards:
             return []
         if rewrite:
             await _rewrite_file(link)
         await _continue_streams(pool, link)
-        while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
-            pass
-        await _rebuild(pool, link, shards, now=now)
-        fences: list[Command] = [("SET", keyspace.fence(shard), link.run_id) for shard in shards]
-        await Counters(link).send_all(fences)
-        return shards
+        while True:
+            while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
+                pass
+            opened = await _rebuild(pool, link, shards, run_id, now=now)
+            if opened is not None:
+                return opened
+            await asyncio.sleep(REWRITE_POLL_S)
+
+
+async def _closed(link: Link) -> tuple[str, list[int]]:
+    """The run of the server, and the shards that are not certified on it."""
+    replies = await link.send([("GET", keyspace.fence(shard)) for shard in range(keyspace.SHARDS)])
+    run_id = replies.run_id.encode()
+    return replies.run_id, [shard for shard, value in enumerate(replies.values) if value != run_id]
 
 
 async def _rewrite_file(link: Link) -> None:
@@ -87,6 +94,8 @@ async def _rewrite_file(link: Link) -> None:
         info = (await link.send([("INFO", "persistence")])).values[0]
         state = fitness.parse_info(info.decode())
         if state["aof_rewrite_in_progress"] == state["aof_rewrite_scheduled"] == "0":
+            if state["aof_last_bgrewrite_status"] != "ok":
+                raise RedisAwayError("it could not rewrite its append-only file")
             return
         await asyncio.sleep(REWRITE_POLL_S)
 
@@ -101,7 +110,7 @@ async def _continue_streams(pool: postgres.Pool, link: Link) -> None:
     for cursor, reply in zip(used, replies.values, strict=True):
         key = keyspace.journal(cursor.shard)
         if isinstance(reply, exceptions.ResponseError):
-            commands += [("XADD", key, _next_id(cursor.last_id), "n", 0), ("XTRIM", key, "MAXLEN", 0)]
+            commands.append(("XADD", key, "MAXLEN", 0, _next_id(cursor.last_id), "n", 0))
         elif _last_given(reply) < keyspace.entry_parts(cursor.last_id):
             commands.append(("XSETID", key, cursor.last_id))
     await Counters(link).send_all(commands)
@@ -117,18 +126,53 @@ def _last_given(reply: Sequence[object]) -> tuple[int, int]:
     return keyspace.entry_parts(value.decode() if isinstance(value, bytes) else "")
 
 
-async def _rebuild(pool: postgres.Pool, link: Link, shards: Sequence[int], *, now: datetime) -> None:
-    """Replaces the counters of these shards by the flushed sums, while nobody else flushes them."""
-    counters = Counters(link)
+async def _rebuild(
+    pool: postgres.Pool, link: Link, shards: Sequence[int], run_id: str, *, now: datetime
+) -> list[int] | None:
+    """Replaces the counters of these shards by the flushed sums and opens them; None if a journal has more.
+
+    The cursor rows are locked, so nobody flushes meanwhile. The corrections go in a transaction before: if
+    they outlived an open shard, they would be taken back from sums that never held the duplicates.
+    """
+    params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
     async with postgres.transaction(pool) as connection:
-        params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
-        await connection.execute(flush_sql.wait_for_cursors, params)
-        await _drop_counters(link, frozenset(shards))
-        async for sums in _pages(connection, sql.counters, params, _Sum):
-            await counters.send_all([command for item in sums for command in _put_back(item)])
-        async for versions in _pages(connection, sql.versions, params, _Version):
-            await counters.raise_versions({item.tenant_id: item.snapshot_version for item in versions})
+        if not await _drained(connection, link, params):
+            return None
         await postgres.execute(connection, flush_sql.forget_corrections, params)
+    async with postgres.transaction(pool) as connection:
+        if not await _drained(connection, link, params):
+            return None
+        present, closed = await _closed(link)
+        _same_run(present, run_id)
+        still = [shard for shard in shards if shard in closed]  # another one may have opened some
+        await _put_all_back(connection, link, params | {"shards": still})
+        _same_run(link.run_id, run_id)
+        fences: list[Command] = [("SET", keyspace.fence(shard), run_id) for shard in still]
+        await Counters(link).send_all(fences)
+        return still
+
+
+def _same_run(present: str, run_id: str) -> None:
+    if present != run_id:
+        raise RedisAwayError("the server changed while it was certified")
+
+
+async def _drained(connection: postgres.Connection, link: Link, params: postgres.Params) -> bool:
+    """Locks the cursors, and tells whether nothing waits past them."""
+    cursors = await postgres.rows(connection, flush_sql.wait_for_cursors, params, flush.Cursor)
+    replies = await link.send(
+        [("XRANGE", keyspace.journal(c.shard), f"({c.last_id}", "+", "COUNT", 1) for c in cursors]
+    )
+    return not any(replies.values)
+
+
+async def _put_all_back(connection: postgres.Connection, link: Link, params: postgres.Params) -> None:
+    counters = Counters(link)
+    await _drop_counters(link, frozenset(cast("list[int]", params["shards"])))
+    async for sums in _pages(connection, sql.counters, params, _Sum):
+        await counters.send_all([command for item in sums for command in _put_back(item)])
+    async for versions in _pages(connection, sql.versions, params, _Version):
+        await counters.set_versions({item.tenant_id: item.snapshot_version for item in versions})
 
 
 def _put_back(item: _Sum) -> list[Command]:

@@ -1,14 +1,12 @@
 """Corrections: counters come down again for what the flush found to be duplicates, each exactly once."""
 
-from datetime import datetime
-
 from store import postgres, queries
 from store.counters import Correction, Counters
 
 sql = queries.Queries("flush")
 
 
-async def apply_corrections(pool: postgres.Pool, counters: Counters, *, now: datetime) -> int:
+async def apply_corrections(pool: postgres.Pool, counters: Counters) -> int:
     """Takes back what is waiting, shard by shard; tells how many.
 
     The shard's cursor is locked meanwhile, so that no rebuild happens in between. A crash between the script
@@ -24,7 +22,7 @@ async def apply_corrections(pool: postgres.Pool, counters: Counters, *, now: dat
             if not await postgres.scalars(connection, sql.lock_cursors, params):
                 continue
             waiting = await postgres.rows(connection, sql.pending_corrections, params, Correction)
-            await counters.correct(shard, waiting, now=now)
+            await counters.correct(shard, waiting)
             ids = [correction.correction_id for correction in waiting]
             applied += await postgres.execute(connection, sql.delete_corrections, {"ids": ids})
     return applied

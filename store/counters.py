@@ -17,6 +17,9 @@ _STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale
 MARK_LIFE_S = limits.MARK_HOURS * 3600 + keyspace.DAY_S
 """Marks are kept by day of arrival, so the last of a day must outlive the day before it by 48 hours."""
 
+CORRECTED_LIFE_S = limits.DEDUPE_DAYS * keyspace.DAY_S
+"""How long a shard remembers which corrections it has applied, from the last one on."""
+
 
 class FenceClosedError(Exception):
     """The shard is not certified on the server that runs now; its counters may not be believed or moved."""
@@ -121,21 +124,17 @@ class Counters:
             }
         return [by_event[id(event)] for event in events]
 
-    async def correct(self, shard: int, corrections: Sequence[Correction], *, now: datetime) -> None:
+    async def correct(self, shard: int, corrections: Sequence[Correction]) -> None:
         """Takes back amounts, each once however often it is asked.
 
         Errors: FenceClosedError, RedisAwayError.
         """
-        day = keyspace.day_of(now)
-        keys = _Keys(
-            keyspace.fence(shard), keyspace.corrected(shard, day), keyspace.corrected(shard, day - 1)
-        )
+        keys = _Keys(keyspace.fence(shard), keyspace.corrected(shard))
         arguments: list[str | bytes | int] = []
         for correction in corrections:
             place = keys.place(keyspace.counters(shard, correction.tenant_id, correction.time_window))
             arguments += [correction.correction_id, place, correction.field, correction.amount]
-        life_s = 2 * keyspace.DAY_S
-        replies = await self.link.send([keys.call(scripts.CORRECT, RUN_ID, life_s, *arguments)])
+        replies = await self.link.send([keys.call(scripts.CORRECT, RUN_ID, CORRECTED_LIFE_S, *arguments)])
         _raise_refusal(replies.values[0])
 
     async def raise_versions(self, versions: dict[str, int]) -> None:
@@ -150,6 +149,18 @@ class Counters:
             [
                 ("EVALSHA", scripts.RAISE_VERSION.sha, 1, keyspace.versions(shard), *flat)
                 for shard, flat in by_shard.items()
+            ]
+        )
+
+    async def set_versions(self, versions: dict[str, int]) -> None:
+        """Puts the tenants' snapshot versions to what Postgres says, also downwards: after a restore of it.
+
+        Errors: RedisAwayError.
+        """
+        await self.send_all(
+            [
+                ("HSET", keyspace.versions(keyspace.shard_of(tenant_id)), tenant_id, version)
+                for tenant_id, version in versions.items()
             ]
         )
 
@@ -178,14 +189,19 @@ class _Keys:
 
 
 def _calls(events: Sequence[Recording]) -> list[tuple[int, list[Recording]]]:
-    by_shard: dict[int, list[Recording]] = {}
+    """The events by shard, each call within limits.SCRIPT_BATCH events and limits.SCRIPT_BYTES of payload."""
+    calls: list[tuple[int, list[Recording]]] = []
+    open_calls: dict[int, tuple[list[Recording], int]] = {}
     for event in events:
-        by_shard.setdefault(keyspace.shard_of(event.account.tenant_id), []).append(event)
-    return [
-        (shard, batch[start : start + limits.SCRIPT_BATCH])
-        for shard, batch in by_shard.items()
-        for start in range(0, len(batch), limits.SCRIPT_BATCH)
-    ]
+        shard = keyspace.shard_of(event.account.tenant_id)
+        batch, size = open_calls.get(shard, (None, 0))
+        size += len(event.payload)
+        if batch is None or len(batch) >= limits.SCRIPT_BATCH or size > limits.SCRIPT_BYTES:
+            batch, size = [], len(event.payload)
+            calls.append((shard, batch))
+        batch.append(event)
+        open_calls[shard] = (batch, size)
+    return calls
 
 
 def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Command:

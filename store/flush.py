@@ -4,10 +4,12 @@ One transaction over many shards: the locked cursor rows are the right to do it,
 commit that keeps the events. A crash before the commit repeats the work, a crash after it finds it done.
 """
 
+import logging
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
+import psycopg
 
 from policies import limits
 from store import journal, keyspace, postgres, queries, staging
@@ -21,6 +23,10 @@ sql = queries.Queries("flush")
 FIRST_COUNT = 2
 """Entries read of each shard at first; shards that have more are asked for ever more, within the budget."""
 COUNT_MAX = 256
+GROUP = 16
+"""Shards asked at a time: an entry is at most some 300 kB, so an answer stays within tens of megabytes."""
+
+log = logging.getLogger("metergate.flush")
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -32,13 +38,23 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Flushed(msgspec.Struct, frozen=True):
-    """What one flush did. `more`: it stopped at its budget, or another flusher held a shard."""
+    """What one flush did. `more`: it got on, and there is more."""
 
     entries: int = 0
     events: int = 0
     duplicates: int = 0
     quarantined: int = 0
     more: bool = False
+
+    def plus(self, other: "Flushed") -> "Flushed":
+        """What both did."""
+        return Flushed(
+            entries=self.entries + other.entries,
+            events=self.events + other.events,
+            duplicates=self.duplicates + other.duplicates,
+            quarantined=self.quarantined + other.quarantined,
+            more=other.more,
+        )
 
 
 class Reading(msgspec.Struct):
@@ -65,17 +81,34 @@ async def flush_once(
     async with postgres.transaction(pool) as connection:
         cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
     cursors = [cursor for cursor in cursors if cursor.shard in shards]
-    readings = await _read_journals(link, cursors)
+    readings = await _read_journals(link, _rotated(cursors, now))
     full = [reading for reading in readings if reading.entries]
     await _mark_idle(pool, readings, now)
     if not full:
         return Flushed()
+    try:
+        flushed = await _bring_over(pool, full, now)
+    except (psycopg.DataError, psycopg.IntegrityError):
+        log.exception("flush: a batch cannot be kept; shard by shard now")
+        flushed = await _one_by_one(pool, full, now)
+    more = len(readings) < len(cursors) or any(not reading.drained for reading in readings)
+    return msgspec.structs.replace(flushed, more=more and flushed.entries > 0)
+
+
+async def _bring_over(pool: postgres.Pool, full: Sequence[Reading], now: datetime) -> Flushed:
     async with postgres.transaction(pool) as connection:
-        locked = await _lock(connection, full)
-        flushed = await _commit_readings(connection, locked, now=now)
-    return msgspec.structs.replace(
-        flushed, more=len(locked) < len(full) or any(not reading.drained for reading in readings)
-    )
+        return await _commit_readings(connection, await _lock(connection, full), now=now)
+
+
+async def _one_by_one(pool: postgres.Pool, full: Sequence[Reading], now: datetime) -> Flushed:
+    """Whatever is wrong with one shard's entries must not hold the others."""
+    total = Flushed()
+    for reading in full:
+        try:
+            total = total.plus(await _bring_over(pool, [reading], now))
+        except (psycopg.DataError, psycopg.IntegrityError):
+            log.exception("flush: shard %d cannot be kept; it waits", reading.cursor.shard)
+    return total
 
 
 async def _lock(connection: postgres.Connection, readings: Sequence[Reading]) -> list[Reading]:
@@ -86,11 +119,30 @@ async def _lock(connection: postgres.Connection, readings: Sequence[Reading]) ->
     return [r for r in readings if (r.cursor.shard, r.cursor.last_id) in still]
 
 
+def _rotated(cursors: Sequence[Cursor], now: datetime) -> list[Cursor]:
+    """Another shard begins each time, so that no busy one keeps its successors waiting."""
+    first = int(now.timestamp() / limits.FLUSH_INTERVAL_S) * GROUP % max(len(cursors), 1)
+    return [*cursors[first:], *cursors[:first]]
+
+
 async def _read_journals(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
-    readings = {cursor.shard: Reading(cursor, [], drained=False) for cursor in cursors}
+    """Reads on past each cursor, some shards at a time, until limits.FLUSH_EVENTS have come."""
+    readings: list[Reading] = []
+    events = 0
+    for start in range(0, len(cursors), GROUP):
+        group = [Reading(cursor, [], drained=False) for cursor in cursors[start : start + GROUP]]
+        readings += group
+        events += await _read_on(link, group, limits.FLUSH_EVENTS - events)
+        if events >= limits.FLUSH_EVENTS:
+            break
+    return sorted(readings, key=lambda reading: reading.cursor.shard)
+
+
+async def _read_on(link: Link, group: Sequence[Reading], budget: int) -> int:
+    """Reads these shards to their ends, or until the budget of events is used; how many came."""
     count, events = FIRST_COUNT, 0
-    unread = list(readings.values())
-    while unread and events < limits.FLUSH_EVENTS:
+    unread = list(group)
+    while unread and events < budget:
         replies = await link.send([_range(reading, count) for reading in unread])
         for reading, reply in zip(unread, replies.values, strict=True):
             if isinstance(reply, Exception):
@@ -101,7 +153,7 @@ async def _read_journals(link: Link, cursors: Sequence[Cursor]) -> list[Reading]
             events += sum(len(entry.events) for entry in entries)
         unread = [reading for reading in unread if not reading.drained]
         count = min(2 * count, COUNT_MAX)
-    return list(readings.values())
+    return events
 
 
 def _range(reading: Reading, count: int) -> Command:
@@ -212,17 +264,16 @@ async def _advance(connection: postgres.Connection, readings: Sequence[Reading],
 
 
 async def trim(pool: postgres.Pool, link: Link, *, now: datetime) -> None:
-    """Drops journal entries that are both behind the cursor and older than limits.TRIM_DELAY_S.
+    """Drops journal entries whose commit is at least limits.TRIM_DELAY_S old.
 
     Errors: UnavailableError, RedisAwayError.
     """
+    before = now - timedelta(seconds=limits.TRIM_DELAY_S)
     async with postgres.transaction(pool) as connection:
-        cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
-    oldest = (int(now.timestamp() * 1000) - limits.TRIM_DELAY_S * 1000, 0)
-    commands: list[Command] = []
-    for cursor in cursors:
-        if cursor.last_id != "0-0":
-            time_ms, sequence = min(keyspace.entry_parts(cursor.last_id), oldest)
-            commands.append(("XTRIM", keyspace.journal(cursor.shard), "MINID", f"{time_ms}-{sequence}"))
+        await postgres.execute(connection, sql.note_trim, {"now": now, "before": before})
+        cursors = await postgres.rows(connection, sql.trims, {}, Cursor)
+    commands: list[Command] = [
+        ("XTRIM", keyspace.journal(cursor.shard), "MINID", cursor.last_id) for cursor in cursors
+    ]
     if commands:
         await link.send(commands)

@@ -12,7 +12,7 @@ from policies.period import Period
 # v:{s042}                          snapshot versions: hash, tenant -> version
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
-# k:{s042}:<day>                    corrections that were applied: set of their ids
+# k:{s042}                          corrections that were applied: set of their ids
 
 SHARDS = 256
 MARK_BUCKETS = 4096
@@ -70,9 +70,9 @@ def marks(shard: int, day: int, bucket: int) -> str:
     return f"d:{tag(shard)}:{day}:{bucket}"
 
 
-def corrected(shard: int, day: int) -> str:
-    """The set of correction ids that were applied on one day."""
-    return f"k:{tag(shard)}:{day}"
+def corrected(shard: int) -> str:
+    """The set of correction ids that were applied."""
+    return f"k:{tag(shard)}"
 
 
 def window(interval: Interval, period: Period) -> str:

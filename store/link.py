@@ -102,6 +102,9 @@ class Link:
             except asyncio.CancelledError:
                 await self._fail(load, RedisAwayError("the connection was closed"))
                 raise
+            except Exception as error:  # whoever waits must hear of it, whatever it is
+                await self._fail(load, RedisAwayError(f"{type(error).__name__}: {error}"))
+                raise
 
     def _load(self) -> list[_Errand]:
         """As much of what waits as one round trip can do in time, in order; at least one errand."""

@@ -24,7 +24,13 @@ async def _configure(connection: Connection) -> None:
     await connection.commit()
 
 
-async def open_pool(url: str, *, size: int = 8, application: str = "metergate") -> Pool:
+async def open_pool(
+    url: str,
+    *,
+    size: int = 8,
+    application: str = "metergate",
+    statement_s: float = limits.POSTGRES_STATEMENT_S,
+) -> Pool:
     """A pool whose connections are made when first needed, so that a start does not wait for Postgres."""
     pool: Pool = psycopg_pool.AsyncConnectionPool(
         url,
@@ -33,7 +39,11 @@ async def open_pool(url: str, *, size: int = 8, application: str = "metergate") 
         open=False,
         timeout=limits.POSTGRES_TIMEOUT_S,
         configure=_configure,
-        kwargs={"application_name": application, "connect_timeout": 2},
+        kwargs={
+            "application_name": application,
+            "connect_timeout": 2,
+            "options": f"-c statement_timeout={int(statement_s * 1000)}",
+        },
     )
     await pool.open(wait=False)
     return pool

@@ -67,6 +67,14 @@ create table plan_versions (
   primary key (plan_version, catalog)
 );
 
+-- What stored quantities mean, for life: written by the first publish that has the feature, never changed.
+create table features (
+  feature_id       text primary key,
+  type             text not null,
+  decimals         smallint not null,
+  aggregation      text not null
+);
+
 -- The history of activations; the last row is what is active.
 create table catalog_activations (
   activation       bigint generated always as identity primary key,
@@ -123,6 +131,9 @@ create table flush_cursors (
   last_id          text not null default '0-0',    -- of the journal entry that was brought over last
   entries          bigint not null default 0,
   events           bigint not null default 0,
+  trim_id          text not null default '0-0',    -- entries up to it may be dropped: committed long ago
+  next_trim_id     text not null default '0-0',    -- becomes trim_id once it has been committed that long
+  next_trim_at     timestamptz,                    -- when next_trim_id was noted
   drained_at       timestamptz                     -- everything acknowledged before is in Postgres; null: never looked
 );
 
@@ -163,7 +174,7 @@ create table usage_hourly (
   service_id       text not null,
   entity_id        text not null,
   plan_id          text not null,
-  quantity         bigint not null,                -- measured, scaled
+  quantity         numeric(38) not null,           -- measured, scaled: a sum that no counter bounds
   events           bigint not null,
   primary key (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
 );

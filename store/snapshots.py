@@ -1,17 +1,19 @@
 """Snapshots: all that is stored of a tenant, kept in this process as long as Redis knows no newer version."""
 
 import contextlib
+import logging
 from collections import OrderedDict
 
 import msgspec
 
-from policies import limits
+from policies import errors, limits
 from policies.entitlement import Snapshot
 from store import postgres, queries
-from store.counters import Counters
+from store.counters import Counters, FenceClosedError, Want
 from store.link import Link, RedisAwayError
 
 sql = queries.Queries("snapshots")
+log = logging.getLogger("metergate.snapshots")
 
 
 class Bump(msgspec.Struct, frozen=True):
@@ -55,6 +57,25 @@ class Snapshots:
         self._by_tenant.move_to_end(tenant_id)
         while len(self._by_tenant) > self._alive:
             self._by_tenant.popitem(last=False)
+        return snapshot
+
+    async def renew(self, tenant_id: str) -> Snapshot:
+        """The snapshot as Postgres has it, where Redis knows a newer version than this process.
+
+        After a restore of Postgres to an earlier instant Redis knows one that does not exist any more; then
+        it is told what does, or nobody could ever report for this tenant again.
+        Errors: UnavailableError, also when Redis is away.
+        """
+        snapshot = await self.load(tenant_id)
+        try:
+            (known,) = await self._counters.read([Want(tenant_id, ())])
+            if known.snapshot_version > snapshot.version:
+                snapshot = await self.load(tenant_id)  # a change may have come in between
+            if known.snapshot_version > snapshot.version:
+                log.warning("snapshot of %s: Redis is ahead of Postgres, which was restored", tenant_id)
+                await self._counters.set_versions({tenant_id: snapshot.version})
+        except (RedisAwayError, FenceClosedError) as error:
+            raise errors.UnavailableError("Redis does not answer.", retry_after_s=2) from error
         return snapshot
 
     async def announce(self, tenant_id: str, version: int) -> None:

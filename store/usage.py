@@ -25,11 +25,11 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Usage of one group in one step; quantity is measured and scaled."""
+    """Usage of one group in one step; quantity is measured and scaled, an integer of any size as text."""
 
     key: str
     at: datetime
-    quantity: int
+    quantity: str
     events: int
 
 

@@ -1,5 +1,6 @@
 """Real private servers for the tests that need them: one of each for a run, a database for each test."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,6 +14,7 @@ import msgspec
 import psycopg
 import pytest
 import redis
+from hypothesis import settings
 
 from policies.compiler import build
 from policies.model import Catalog
@@ -27,6 +29,11 @@ from service.usecases.changes import Order
 from store import catalogs, migrate, postgres
 
 MakeKey = Callable[..., Awaitable[str]]
+# The same examples in every run; a nightly run looks for new ones.
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("nightly", max_examples=20_000, deadline=None)
+settings.load_profile(os.environ.get("METERGATE_HYPOTHESIS", "suite"))
+
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 CATALOG = Path(__file__).parents[1] / "policies" / "catalog"
 

@@ -7,14 +7,20 @@ import msgspec
 
 from policies import balance, limits, usage
 from policies.entitlement import Right, Snapshot
-from policies.model import MeteredTerms
+from policies.model import Interval, MeteredTerms
+from policies.period import Period
 from policies.usage import Usage
 from store import journal, keyspace
 from store.certify import COUNTER_LIFE
 from store.counters import Account, CapMove, Recording
 
-CAP_LIFE = timedelta(days=2)
-"""How long a cap's counter lives past its window; it is read only inside it."""
+_LONGEST: dict[Interval, timedelta] = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+    "month": timedelta(days=31),
+    "year": timedelta(days=366),
+}
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,14 +77,13 @@ def recording(booked: Booked, snapshot: Snapshot, right: Right, current: Right) 
         fingerprint=fingerprint(event, booked.scaled),
         properties=dict(event.properties) if event.properties else None,
     )
-    life_s = int(CAP_LIFE.total_seconds())
     return Recording(
         account=_account(snapshot, right, window, ends),
         measured=line.measured,
         digest=booked.digest,
         fingerprint=line.fingerprint,
         payload=journal.encode(line),
-        caps=tuple(CapMove(cap.window, cap.field, cap.ends + life_s) for cap in caps),
+        caps=tuple(CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps),
     )
 
 
@@ -91,7 +96,7 @@ def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Accoun
         window=window,
         included=limits.COUNTER_MAX if room.included is None else room.included,
         overage=room.up_to,
-        ends=ends + int(COUNTER_LIFE.total_seconds()) if ends else 0,
+        ends=_life(ends),
     )
 
 
@@ -105,7 +110,7 @@ def _window(right: Right, current: Right) -> tuple[str, int]:
     if ours is not None and span.end is not None and span != ours and span.end < ours.start:
         return "", 0
     interval = right.terms.interval if isinstance(right.terms, MeteredTerms) else "month"
-    return keyspace.window(interval, span), int(span.end.timestamp()) if span.end else 0
+    return keyspace.window(interval, span), _ends(interval, span)
 
 
 def _cap_moves(right: Right, entity_id: str | None, now: datetime) -> tuple[CapMove, ...]:
@@ -117,6 +122,21 @@ def _cap_moves(right: Right, entity_id: str | None, now: datetime) -> tuple[CapM
         current = span.end is None or now < span.end
         if current and (cap.per == "tenant" or entity_id is not None):
             field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
-            ends = int(span.end.timestamp()) if span.end else 0
-            moves.append(CapMove(keyspace.window(cap.interval, span), field, ends))
+            moves.append(CapMove(keyspace.window(cap.interval, span), field, _ends(cap.interval, span)))
     return tuple(dict.fromkeys(moves))
+
+
+def _ends(interval: Interval, span: Period) -> int:
+    """The latest end of a time window of this name, in unix seconds; 0: never.
+
+    By the name alone, not by the span: a scheduled change may cut a span short and be taken back, and a cap's
+    window may have the name of a period. What shares a name shares its counters' life.
+    """
+    if interval == "never":
+        return 0
+    return int((span.start + _LONGEST[interval]).timestamp())
+
+
+def _life(ends: int) -> int:
+    """Until when the counters of a window are kept: late events may still draw from them."""
+    return ends + int(COUNTER_LIFE.total_seconds()) if ends else 0

@@ -53,18 +53,22 @@ async def check(context: Context, questions: Sequence[Check]) -> list[Decision]:
     catalog = active_catalog(context)
     cases = [await _case(context, catalog, question, now) for question in questions]
     found = await _read(context, cases, now)
+    late: list[int] = []
     if found is not None:
         late = [
             number
             for number, case in enumerate(cases)
             if found[number].snapshot_version > case.snapshot.version
         ]
-        if late:
-            await _renew(context, catalog, cases, late, now)
+        if late and await _renew(context, catalog, cases, late, now):
+            late = []
             found = await _read(context, cases, now)
     if found is None:
         return [_degraded(context, case, now, catalog) for case in cases]
-    return [_decided(context, case, got, now, catalog) for case, got in zip(cases, found, strict=True)]
+    return [
+        _decided(context, case, found[place], now, catalog, degraded=place in late)
+        for place, case in enumerate(cases)
+    ]
 
 
 async def entitlements(
@@ -82,8 +86,7 @@ async def entitlements(
         if feature.entity != "required" or entity_id is not None
     ]
     decisions = await check(context, questions)
-    snapshot = context.snapshots.cached(tenant_id)
-    return decisions, snapshot.version if snapshot else 0
+    return decisions, (await context.snapshots.get(tenant_id)).version
 
 
 def active_catalog(context: Context) -> Catalog:
@@ -153,15 +156,24 @@ async def _read(context: Context, cases: Sequence[_Case], now: datetime) -> list
 
 async def _renew(
     context: Context, catalog: Catalog, cases: list[_Case], late: Sequence[int], now: datetime
-) -> None:
-    """Reads the snapshots again that Redis knows a newer version of."""
-    for tenant_id in {cases[number].check.tenant_id for number in late}:
-        await context.snapshots.load(tenant_id)
+) -> bool:
+    """Reads the snapshots again that Redis knows a newer version of; False if Postgres is away.
+
+    The old rights then decide, and the answers say that they are degraded.
+    """
+    try:
+        for tenant_id in {cases[number].check.tenant_id for number in late}:
+            await context.snapshots.renew(tenant_id)
+    except errors.UnavailableError:
+        return False
     for number in late:
         cases[number] = await _case(context, catalog, cases[number].check, now)
+    return True
 
 
-def _decided(context: Context, case: _Case, found: Levels, now: datetime, catalog: Catalog) -> Decision:
+def _decided(
+    context: Context, case: _Case, found: Levels, now: datetime, catalog: Catalog, *, degraded: bool
+) -> Decision:
     needed = decide.needs_levels(case.right)
     return decide.decide(
         context.engine,
@@ -171,6 +183,7 @@ def _decided(context: Context, case: _Case, found: Levels, now: datetime, catalo
         now=now,
         decision_id=_decision_id(),
         catalog_hash=catalog.hash,
+        degraded=degraded,
         explain=case.check.explain,
     )
 

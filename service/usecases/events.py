@@ -8,7 +8,6 @@ import msgspec
 
 from policies import errors, quantity
 from service.context import Context
-from service.usecases import check
 from store import postgres
 from store import usage as usage_store
 from store.usage import Rejected, StoredEvent
@@ -69,10 +68,10 @@ async def counted(
         )
     shown = found[:limit]
     more = len(found) > limit
-    features = check.active_catalog(context).features
+    meanings = context.catalogs.meanings
     return EventPage(
         items=[
-            _view(event, features[event.feature_id].decimals if event.feature_id in features else 0)
+            _view(event, meanings[event.feature_id].decimals if event.feature_id in meanings else 0)
             for event in shown
         ],
         next_cursor=f"{shown[-1].event_at.isoformat()}~{shown[-1].digest}" if more else None,

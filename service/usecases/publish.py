@@ -11,6 +11,7 @@ from policies.compiler.findings import Finding
 from policies.model import Catalog
 from service.context import Caller, Context
 from store import audit, catalogs, postgres
+from store.catalogs import Meaning
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -48,9 +49,7 @@ async def publish(context: Context, caller: Caller, files: Mapping[str, str], *,
     async with postgres.transaction(context.pool) as connection:
         await catalogs.lock_activations(connection)
         active_hash = await catalogs.read_active_hash(connection)
-        active = await catalogs.read(connection, active_hash) if active_hash else None
-        if active is not None:
-            refuse_new_meaning(active, catalog)
+        refuse_new_meaning(await catalogs.meanings(connection), catalog)
         new = await catalogs.publish(
             connection, catalog, files, message=message, author=caller.actor, now=now
         )
@@ -125,20 +124,20 @@ def _examine(files: dict[str, str]) -> Examined:
     return Examined(catalog=None if broken else compiled.catalog, findings=findings)
 
 
-def refuse_new_meaning(active: Catalog, catalog: Catalog) -> None:
-    """Holds a catalog against the active one.
+def refuse_new_meaning(known: Mapping[str, Meaning], catalog: Catalog) -> None:
+    """Holds a catalog against every feature that was ever published.
 
     Stored quantities are integers of 10^-decimals, so a feature's decimals and type are for life (R22).
     Errors: ConflictError.
     """
     for feature in catalog.features.values():
-        known = active.features.get(feature.id)
-        if known is None:
+        meaning = known.get(feature.id)
+        if meaning is None:
             continue
         for name, before, after in (
-            ("decimals", known.decimals, feature.decimals),
-            ("type", known.type, feature.type),
-            ("aggregation", known.aggregation, feature.aggregation),
+            ("decimals", meaning.decimals, feature.decimals),
+            ("type", meaning.type, feature.type),
+            ("aggregation", meaning.aggregation, feature.aggregation),
         ):
             if before != after:
                 raise errors.ConflictError(

@@ -4,6 +4,7 @@ It has already happened, so it always counts: past the limit, without the featur
 subscription it is excess. Only what makes no sense is rejected, one event at a time.
 """
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -47,13 +48,14 @@ class _Rights:
     def __init__(self, context: Context, catalog: Catalog) -> None:
         self._context = context
         self._catalog = catalog
-        self._known: dict[tuple[str, str], tuple[datetime, Right]] = {}
+        self._known: dict[tuple[str, int, str], tuple[datetime, Right]] = {}
 
     async def at(self, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
-        since, right = self._known.get((snapshot.tenant_id, feature_id), (at, None))
+        key = (snapshot.tenant_id, snapshot.version, feature_id)
+        since, right = self._known.get(key, (at, None))
         if right is None or at < since or (right.valid_until is not None and at >= right.valid_until):
             right = await check.resolve(self._context, self._catalog, snapshot, feature_id, at)
-            self._known[snapshot.tenant_id, feature_id] = (at, right)
+            self._known[key] = (at, right)
         return right
 
 
@@ -69,10 +71,11 @@ async def record(context: Context, events: Sequence[Usage]) -> tuple[list[Result
     await _send(context, items, now)
     stale = [item for item in items if item.result is None]
     if stale:
-        for tenant_id in {item.event.tenant_id for item in stale}:
-            await context.snapshots.load(tenant_id)
-        await _prepare(context, stale, now)
-        await _send(context, stale, now)
+        with contextlib.suppress(errors.UnavailableError):  # without a result it is `retry`
+            for tenant_id in {item.event.tenant_id for item in stale}:
+                await context.snapshots.renew(tenant_id)
+            await _prepare(context, stale, now)
+            await _send(context, stale, now)
     results = [item.result or Result(event_id=item.event.event_id, status="retry") for item in items]
     return results, context.clock.now()
 
@@ -102,14 +105,21 @@ async def _prepare(context: Context, items: Sequence[_Item], now: datetime) -> N
     """Gives every item its recording, or the result that makes one needless."""
     catalog = check.active_catalog(context)
     rights, current = _Rights(context, catalog), _Rights(context, catalog)
+    snapshots = await _snapshots(context, {item.event.tenant_id for item in items})
     for item in sorted(items, key=lambda item: item.event.timestamp or now):
-        snapshot = await context.snapshots.get(item.event.tenant_id)
-        if not snapshot.known:
-            snapshot = await context.snapshots.load(item.event.tenant_id)
-        refusal = await _weigh(rights, current, item, snapshot, now)
+        refusal = await _weigh(rights, current, item, snapshots[item.event.tenant_id], now)
         if refusal is not None:
             item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
     await _find_old(context, [item for item in items if item.result is None], now)
+
+
+async def _snapshots(context: Context, tenant_ids: set[str]) -> dict[str, Snapshot]:
+    """Each tenant's snapshot, once for the whole call; one that seems unknown is looked up again."""
+    found = {}
+    for tenant_id in tenant_ids:
+        snapshot = await context.snapshots.get(tenant_id)
+        found[tenant_id] = snapshot if snapshot.known else await context.snapshots.load(tenant_id)
+    return found
 
 
 async def _weigh(
@@ -140,8 +150,13 @@ async def _find_old(context: Context, items: Sequence[_Item], now: datetime) -> 
     if not old:
         return
     ids = [(item.event.tenant_id, item.digest) for item in old]
-    async with postgres.transaction(context.pool) as connection:
-        seen = await usage_store.seen(connection, ids, today=now.date())
+    try:
+        async with postgres.transaction(context.pool) as connection:
+            seen = await usage_store.seen(connection, ids, today=now.date())
+    except errors.UnavailableError:
+        for item in old:
+            item.result = Result(event_id=item.event.event_id, status="retry")
+        return
     for item, identity in zip(old, ids, strict=True):
         if identity in seen and item.recording is not None:
             item.result = _repeated(item, same=seen[identity] == item.recording.fingerprint)

@@ -52,18 +52,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 async def usage(context: Context, question: Question) -> Report:
     """The report.
 
-    Errors: InvalidError for a span that is not whole hours or has too many points, for an unknown feature,
-    and for a grouping that would add up different features; UnavailableError.
+    Errors: InvalidError for a span that is not whole hours or has too many points, for an unknown feature
+    or tenant, and for a grouping that would add up different features; UnavailableError.
     """
     span = _span(question, context.clock.now())
     feature = _feature(context, question)
     async with postgres.transaction(context.pool) as connection:
         through = await usage_store.flushed_through(connection, question.tenant_id)
         points = await usage_store.series(connection, span, limit=limits.SERIES_POINTS + 1)
+    if question.tenant_id is not None and not points:
+        await _known_tenant(context, question.tenant_id)
     steps = list(_steps(span))
     by_key: dict[str, dict[datetime, int]] = {}
     for point in points:
-        by_key.setdefault(point.key, {})[point.at] = point.quantity
+        by_key.setdefault(point.key, {})[point.at] = int(point.quantity)
     if feature is not None and not by_key:
         by_key = {_lone_key(span): {}} if _lone_key(span) else {}
     if len(points) > limits.SERIES_POINTS or len(by_key) * len(steps) > limits.SERIES_POINTS:
@@ -77,7 +79,7 @@ async def usage(context: Context, question: Question) -> Report:
         ],
         total=None
         if feature is None
-        else quantity.render(sum(point.quantity for point in points), feature.decimals),
+        else quantity.render(sum(int(point.quantity) for point in points), feature.decimals),
         events=sum(point.events for point in points),
         flushed_through=through,
     )
@@ -133,6 +135,12 @@ def _feature(context: Context, question: Question) -> Feature | None:
     if feature is None:
         raise errors.invalid("?featureId", f"No plan knows a feature {question.feature_id}.")
     return feature
+
+
+async def _known_tenant(context: Context, tenant_id: str) -> None:
+    """As Postgres has it now: it may have been made a moment ago, by another process."""
+    if not (await context.snapshots.load(tenant_id)).known:
+        raise errors.invalid("?tenantId", f"There is no tenant {tenant_id}.")
 
 
 def _lone_key(span: Span) -> str:

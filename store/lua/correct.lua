@@ -1,6 +1,6 @@
 -- Takes back what a counter was given for an event that the flush found to be a duplicate.
 --
--- KEYS[1] fence, KEYS[2] set of the corrections applied today, KEYS[3] the same of yesterday, KEYS[4..] counters
+-- KEYS[1] fence, KEYS[2] set of the corrections that were applied, KEYS[3..] counters
 -- ARGV[1] run_id of the server as the caller knows it, ARGV[2] life of the set in seconds
 -- then per correction: id, place of the counters' key, field, amount to take back (scaled, positive)
 -- Reply: number of corrections that were new. Error `FENCED`: nothing was done; a rebuild makes them needless.
@@ -9,7 +9,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED')
 local new = 0
 for at = 3, #ARGV, 4 do
   local id, key, field, amount = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
-  if redis.call('SISMEMBER', KEYS[3], id) == 0 and redis.call('SADD', KEYS[2], id) == 1 then
+  if redis.call('SADD', KEYS[2], id) == 1 then
     redis.call('HINCRBY', key, field, '-' .. amount)
     new = new + 1
   end

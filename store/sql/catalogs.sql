@@ -36,3 +36,12 @@ values (%(hash)s, %(activated_at)s, %(activated_by)s);
 select c.hash, c.message, c.author, c.published_at,
   (select max(a.activated_at) from catalog_activations a where a.hash = c.hash) as activated_at
 from catalogs c order by c.published_at desc, c.hash limit %(limit)s;
+
+-- name: add_feature
+-- What a feature's stored numbers mean: kept from its first publish on.
+insert into features (feature_id, type, decimals, aggregation)
+values (%(feature_id)s, %(type)s, %(decimals)s, %(aggregation)s)
+on conflict (feature_id) do nothing;
+
+-- name: features
+select feature_id, type, decimals, aggregation from features order by feature_id;

@@ -31,14 +31,14 @@ copy staged_events (
 copy staged_moves (place, tenant_id, time_window, field, amount, ends_at) from stdin;
 
 -- name: insert_keys
--- Which of the staged events are new: their ids are in neither this month's keys nor the two months before.
+-- Which of the staged events are new: their ids are not among the keys of this month and the two before it, nor
+-- of a later one, which a worker whose clock is ahead may have begun.
 with fresh as (
   insert into usage_keys (tenant_id, digest, ingested_month, fingerprint)
   select s.tenant_id, s.digest, %(month)s, s.fingerprint from staged_events s
   where not exists (
     select from usage_keys k
-    where k.tenant_id = s.tenant_id and k.digest = s.digest
-      and k.ingested_month >= %(horizon)s and k.ingested_month < %(month)s
+    where k.tenant_id = s.tenant_id and k.digest = s.digest and k.ingested_month >= %(horizon)s
   )
   on conflict do nothing
   returning tenant_id, digest
@@ -72,7 +72,8 @@ select m.tenant_id, m.time_window, m.field, sum(m.amount), max(m.ends_at)
 from staged_moves m join staged_events s on s.place = m.place
 where s.fresh
 group by 1, 2, 3
-on conflict (tenant_id, time_window, field) do update set used = u.used + excluded.used;
+on conflict (tenant_id, time_window, field)
+do update set used = u.used + excluded.used, ends_at = greatest(u.ends_at, excluded.ends_at);
 
 -- name: insert_correction
 insert into counter_corrections (correction_id, shard, tenant_id, time_window, field, amount)
@@ -100,6 +101,14 @@ set last_id = n.last_id, entries = c.entries + n.entries, events = c.events + n.
 from unnest(%(shards)s::smallint[], %(last_ids)s::text[], %(entries)s::bigint[], %(events)s::bigint[],
   %(drained)s::timestamptz[]) as n (shard, last_id, entries, events, drained_at)
 where c.shard = n.shard;
+
+-- name: note_trim
+-- What was committed a while ago may go; what is committed now is noted for the next time.
+update flush_cursors set trim_id = next_trim_id, next_trim_id = last_id, next_trim_at = %(now)s
+where next_trim_at is null or next_trim_at <= %(before)s;
+
+-- name: trims
+select shard, trim_id as last_id from flush_cursors where trim_id <> '0-0' order by shard;
 
 -- name: mark_drained
 -- These shards' journals were empty past their cursors at that instant.

@@ -12,7 +12,7 @@ select * from unnest(%(tenants)s::text[], %(at)s::timestamptz[], %(slugs)s::text
 -- Usage by group and step, over whole hours. Steps without usage are left out.
 select case %(group_by)s when 'service' then service_id when 'entity' then entity_id when 'tenant' then tenant_id
     when 'plan' then plan_id else feature_id end as key,
-  date_trunc(%(step)s, hour_at, 'UTC') as at, sum(quantity)::bigint as quantity, sum(events)::bigint as events
+  date_trunc(%(step)s, hour_at, 'UTC') as at, sum(quantity)::text as quantity, sum(events)::bigint as events
 from usage_hourly
 where hour_at >= %(start)s and hour_at < %(end)s
   and (%(tenant_id)s::text is null or tenant_id = %(tenant_id)s)

@@ -80,6 +80,19 @@ async def test_what_stored_numbers_mean_is_for_life(acme, catalog, example_files
     assert (await limit_of(acme))[1] == catalog.hash
 
 
+async def test_not_even_by_way_of_a_catalog_without_the_feature(acme, catalog, example_files):
+    lines = example_files["features.yaml"].splitlines(keepends=True)
+    start = next(n for n, line in enumerate(lines) if line.startswith("  api-calls:"))
+    end = next(n for n, line in enumerate(lines) if n > start and not line.startswith("    "))
+    features = "".join(lines[:start] + lines[end:])
+    files = {path: text.partition("  api-calls:")[0] for path, text in example_files.items()}
+    files |= {"features.yaml": features}
+    gone = await acme.post("/v1/catalogs/publish", json={"files": files, "message": "no calls"})
+    assert gone.status_code == 200, gone.text
+    back = edited(example_files, "features.yaml", "aggregation: count", "aggregation: sum")
+    assert (await acme.post("/v1/catalogs/publish", json={"files": back, "message": "x"})).status_code == 409
+
+
 async def test_a_key_of_a_tenant_publishes_nothing(acme, make_key, example_files):
     bound = {"authorization": f"Bearer {await make_key('manage', tenant_id='acme')}"}
     body = {"files": example_files, "message": "mine"}

@@ -63,7 +63,7 @@ async def test_a_duplicate_that_only_the_flush_finds_is_taken_back_from_the_coun
     assert await levels(counting) == (20, 0, 0)
     assert (await flush_all(counting)).duplicates == 1
     for _ in range(2):
-        await corrections.apply_corrections(counting.pool, counting.counters, now=NOW)
+        await corrections.apply_corrections(counting.pool, counting.counters)
         assert await levels(counting) == (10, 0, 0)
     assert await stored(counting) == (1, 10)
 
@@ -80,7 +80,7 @@ async def test_a_correction_whose_commit_was_lost_is_not_applied_twice(counting:
         )
     shard = keyspace.shard_of("acme")
     for _ in range(2):
-        await counting.counters.correct(shard, waiting, now=NOW)
+        await counting.counters.correct(shard, waiting)
     assert await levels(counting) == (10, 0, 0)
 
 
@@ -94,7 +94,7 @@ async def test_a_rebuild_makes_a_waiting_correction_needless(counting: Context):
     await counting.counters.link.send([("FLUSHALL",)])
     await certify.certify(counting.pool, counting.counters.link, now=NOW)
     assert await levels(counting) == (10, 0, 0)
-    assert await corrections.apply_corrections(counting.pool, counting.counters, now=NOW) == 0
+    assert await corrections.apply_corrections(counting.pool, counting.counters) == 0
     assert await levels(counting) == (10, 0, 0)
 
 

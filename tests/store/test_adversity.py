@@ -1,0 +1,152 @@
+"""Clocks that differ, restores, changes taken back, quantities without measure: no unit lost, none twice."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from policies import limits
+from service.context import Context
+from service.usecases import check, subscribe, tenants
+from service.usecases.check import Check
+from store import certify, flush, keyspace, postgres
+from store.link import Link, RedisAwayError
+from tests.conftest import NOW
+from tests.store import ledger
+from tests.store.ledger import ORDER, event, flush_all, levels, statuses, stored
+
+DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
+BLINK = timedelta(milliseconds=50)
+
+
+async def test_a_duplicate_across_a_months_edge_is_known_to_a_worker_whose_clock_is_behind(counting: Context):
+    link = counting.counters.link
+    await statuses(counting, event(1, 100))
+    await flush.flush_once(counting.pool, link, now=DECEMBER + BLINK)
+    await link.send([("DEL", *(await link.send([("KEYS", "d:*")])).values[0])])
+    await statuses(counting, event(1, 100))
+    flushed = await flush.flush_once(counting.pool, link, now=DECEMBER - BLINK)
+    assert (flushed.events, flushed.duplicates) == (0, 1)
+    assert await stored(counting) == (1, 100)
+
+
+async def test_after_a_restore_of_postgres_a_tenant_can_report_again(counting: Context):
+    """Redis remembers a snapshot version that Postgres has lost."""
+    await counting.counters.raise_versions({"acme": 99})
+    assert await statuses(counting, event(1, 100)) == ["accepted"]
+    assert await levels(counting) == (100, 0, 0)
+
+
+async def test_a_batch_of_which_a_part_is_stale_while_postgres_is_away_tells_that_part_alone_to_retry(
+    counting: Context, config, clock
+):
+    """A refusal of the whole would make the sender repeat what was counted, under other made ids."""
+    await ledger.subscribed(counting, "other", "free")
+    await statuses(counting, event(1), event(1, tenant_id="other"))
+    await counting.counters.raise_versions({"other": 99})
+    await counting.pool.close()
+    assert await statuses(counting, event(2), event(2, tenant_id="other")) == ["accepted", "retry"]
+
+
+async def test_hours_without_measure_hold_nobody_back(counting: Context, publish, example_files):
+    """Events that are too late for any counter have no counter's bound: their sum passes 64 bits."""
+    await publish(daily(example_files))
+    for tenant_id in ("vast", "small"):
+        await ledger.subscribed(counting, tenant_id, "free")
+    at = NOW - timedelta(hours=47)
+    vast = [
+        event(number, limits.QUANTITY_MAX, tenant_id="vast", timestamp=at - timedelta(days=1))
+        for number in range(9_300)
+    ]
+    for start in range(0, len(vast), 3_100):
+        assert set(await statuses(counting, *vast[start : start + 3_100])) == {"accepted"}
+    assert await statuses(counting, event(1, 5, tenant_id="small")) == ["accepted"]
+    while (await flush_all(counting)).more:
+        pass
+    assert await stored(counting, "small") == (1, 5)
+    async with postgres.transaction(counting.pool) as connection:
+        total = await postgres.scalars(
+            connection, b"select sum(quantity)::text from usage_hourly where tenant_id = 'vast'", {}
+        )
+    assert total == [str(9_300 * limits.QUANTITY_MAX)]
+
+
+async def test_a_change_that_was_taken_back_does_not_shorten_a_counters_life(
+    counting: Context, publish, example_files, clock
+):
+    """A yearly allowance, cut by a scheduled change and made whole again, survives a rebuild next January."""
+    await publish(yearly(example_files))
+    link = counting.counters.link
+    await ledger.subscribed(counting, "loyal", "free")
+    await subscribe.change(counting, ORDER, "loyal", plan_id="pro", when="renewal")
+    assert await statuses(counting, event(1, 9_000, tenant_id="loyal")) == ["accepted"]
+    await flush_all(counting)
+    await subscribe.change(counting, ORDER, "loyal", plan_id="free", when="now")
+    clock.at = NOW + timedelta(days=70)
+    assert await statuses(counting, event(2, 10, tenant_id="loyal")) == ["accepted"]
+    await flush.flush_once(counting.pool, link, now=clock.at)
+    await link.send([("FLUSHALL",)])
+    await certify.certify(counting.pool, link, now=clock.at)
+    asked = Check(tenant_id="loyal", feature_id=ledger.TOKENS, quantity=5_000)
+    (decision,) = await check.check(counting, [asked])
+    assert (decision.allowed, decision.usage) == (False, 9_010)
+
+
+async def test_a_cap_does_not_shorten_the_life_of_the_quantity_beside_it(
+    counting: Context, publish, example_files
+):
+    """Late events may draw from a month for 35 days after its end; a cap of the same window shares its key."""
+    text = example_files["plans/pro.yaml"].replace(
+        "{limit: 100_000, interval: day}", "{limit: 900_000, interval: month}"
+    )
+    await publish(example_files | {"plans/pro.yaml": text})
+    await tenants.put(counting, ORDER, "big", tenants.Wish(name="big"))
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    await subscribe.start(counting, ORDER, "big", subscribe.Wish(plan_id="pro", start_at=first))
+    assert await statuses(counting, event(1, 500, tenant_id="big")) == ["accepted"]
+    key = keyspace.counters(keyspace.shard_of("big"), "big", f"m.{int(first.timestamp())}")
+    (life,) = (await counting.counters.link.send([("EXPIRETIME", key)])).values
+    assert datetime.fromtimestamp(life, UTC) >= DECEMBER + timedelta(days=limits.EVENT_AGE_DAYS)
+
+
+async def test_a_second_certifier_leaves_open_shards_alone(counting: Context, redis_url):
+    """Its lock may be lost while it waits; what the first one opened holds usage that is in no sum yet."""
+    await statuses(counting, event(1, 100))
+    await flush_all(counting)
+    link = counting.counters.link
+    await link.send([("FLUSHALL",)])
+    run_id, closed = await certify._closed(link)
+    assert len(await certify.certify(counting.pool, link, now=NOW)) == len(closed) == keyspace.SHARDS
+    await statuses(counting, event(2, 40))
+    await flush_all(counting)
+    await statuses(counting, event(3, 2))
+    second = Link(redis_url)
+    opened = await certify._rebuild(counting.pool, second, closed, run_id, now=NOW)
+    await second.close()
+    assert opened in ([], None)
+    assert await levels(counting) == (142, 0, 0)
+
+
+async def test_a_server_that_changes_while_it_is_certified_stays_closed(counting: Context):
+    """The fence is written for the run that was rebuilt, so that another one does not believe it."""
+    link = counting.counters.link
+    await link.send([("DEL", keyspace.fence(keyspace.shard_of("acme")))])
+    _, closed = await certify._closed(link)
+    with pytest.raises(RedisAwayError, match="changed"):
+        await certify._rebuild(counting.pool, link, closed, "0" * 40, now=NOW)
+    assert await certify.uncertified(link) == closed
+
+
+def daily(files: dict[str, str]) -> dict[str, str]:
+    return with_interval(files, "day")
+
+
+def yearly(files: dict[str, str]) -> dict[str, str]:
+    return with_interval(files, "year")
+
+
+def with_interval(files: dict[str, str], interval: str) -> dict[str, str]:
+    """The example catalog, with another interval for the tokens of the free plan."""
+    head, tokens, rest = files["plans/free.yaml"].partition("  ai-tokens:")
+    return files | {
+        "plans/free.yaml": head + tokens + rest.replace("interval: month", f"interval: {interval}", 1)
+    }
