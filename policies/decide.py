@@ -145,7 +145,7 @@ def _ask(engine: Engine, right: Right, request: Request, levels: Levels, *, expl
         facts=facts,
         question=question,
         verdict=verdict,
-        case=Case(right=right, balance=account, requested=request.quantity, caps=caps),
+        case=Case(right=right, balance=account, requested=request.quantity, excess=levels.excess, caps=caps),
         holds=engine.probe(part, facts, question) if wanted and part.clauses else (),
     )
 

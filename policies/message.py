@@ -4,7 +4,7 @@ A sentence names plans, features and units of the catalog, numbers and instants;
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from policies.compiler.cedar import Reason
 from policies.entitlement import Right
 from policies.model import Cap, Interval, MeteredTerms, StaticTerms
 
+_LIMIT: Final = "limit"
 _ES: Final = ("ss", "x", "z", "ch", "sh")
 _RHYTHM: Final[dict[Interval, str]] = {
     "hour": "Hourly",
@@ -31,6 +32,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     right: Right
     balance: Balance | None
     requested: int
+    excess: int = 0
+    """What was reported in the period past every right."""
     caps: tuple[int, ...] = ()
     """What each cap's window has counted."""
     cap: int | None = None
@@ -93,7 +96,8 @@ def _limit_reached(case: Case) -> str:
     taken = balance.drawn + balance.reserved
     trial = case.right.trial and isinstance(terms, MeteredTerms) and terms.overage is not None
     after = "; overage begins after the trial" if trial else ""
-    return _refusal(case, "Limit", taken, limit) + _edge("; resets ", _reset(case)) + after
+    resets = _edge("; resets ", _reset(case))
+    return _refusal(case, "Limit", taken, limit) + _excess(case) + resets + after
 
 
 def _cap_reached(case: Case) -> str:
@@ -101,9 +105,51 @@ def _cap_reached(case: Case) -> str:
     assert isinstance(terms, MeteredTerms)
     assert place is not None
     cap = terms.caps[place]
-    return _refusal(case, _cap_name(cap), case.caps[place], cap.limit) + _edge(
-        "; resets ", case.right.cap_windows[place].end
+    return (
+        _refusal(case, _cap_name(cap), case.caps[place], cap.limit)
+        + _edge("; resets ", case.right.cap_windows[place].end)
+        + _also_reached(case, place)
     )
+
+
+def _also_reached(case: Case, place: int) -> str:
+    """The bound that refuses this too and resets last, if that is after the cap's own reset."""
+    refusing = _refusing(case)
+    name, latest = max(refusing, key=lambda each: _order(each[1]), default=("", None))
+    if not refusing or _order(latest) <= _order(case.right.cap_windows[place].end):
+        return ""
+    resets = _edge("resets ", latest) or "does not reset"
+    past = _excess(case) if name == _LIMIT else ""
+    return f"; the {name} is reached too and {resets}{past}"
+
+
+def _refusing(case: Case) -> list[tuple[str, datetime | None]]:
+    """Every bound that has too little left for what was asked, and when it resets."""
+    balance, terms = case.balance, case.right.terms
+    assert balance is not None
+    assert isinstance(terms, MeteredTerms)
+    found = [
+        (_cap_name(cap)[0].lower() + _cap_name(cap)[1:], window.end)
+        for cap, window, level in zip(terms.caps, case.right.cap_windows, case.caps, strict=False)
+        if level + case.requested > cap.limit
+    ]
+    taken = balance.drawn + balance.reserved
+    if balance.limit is not None and taken + case.requested > balance.limit:
+        found.append((_LIMIT, _reset(case)))
+    return found
+
+
+def _order(at: datetime | None) -> datetime:
+    """What never comes is last."""
+    return datetime.max.replace(tzinfo=UTC) if at is None else at
+
+
+def _excess(case: Case) -> str:
+    """What is in no other number of an answer, since it was never a right."""
+    if not case.excess:
+        return ""
+    was = "was" if _said(case, case.excess) == "1" else "were"
+    return f"; {_said(case, case.excess)} more {was} reported past it"
 
 
 def _payment_required(case: Case) -> str:

@@ -1,9 +1,10 @@
 """The configuration: one frozen Struct, read from the environment once, every finding at once."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, get_args
 
 import msgspec
 
@@ -13,7 +14,8 @@ Durability = Literal["standard", "strict", "lossy"]
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance needs to know.
 
-    Every field `name` is read from METERGATE_NAME, or from the file that METERGATE_NAME_FILE names.
+    Every field `name` is read from METERGATE_NAME, or from the file that METERGATE_NAME_FILE names. When both
+    are set, the file wins.
     """
 
     database_url: str
@@ -35,7 +37,12 @@ class ConfigError(Exception):
         self.findings = findings
 
 
+class _WrongError(Exception):
+    """One finding."""
+
+
 REQUIRED = ("database_url", "redis_url")
+_NUMBER = re.compile("[1-9][0-9]{0,3}")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -52,14 +59,14 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
         try:
             text = _text(environment, variable)
             if text:
-                values[field.name] = _value(text, field.type)
+                values[field.name] = _value(variable, text, field.type)
             elif field.name in REQUIRED:
                 findings.append(f"{variable} is not set")
-        except (ValueError, OSError) as error:
-            findings.append(f"{variable}: {error}")
+        except _WrongError as error:
+            findings.append(str(error))
     findings += _wrong_scheme(values)
     if values.get("durability", "standard") != "standard":
-        findings.append("METERGATE_DURABILITY: this version offers `standard` only")
+        findings.append("METERGATE_DURABILITY is to be standard: this version offers no other level")
     if findings:
         raise ConfigError(findings)
     return msgspec.convert(values, Config)
@@ -67,20 +74,30 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
 
 def _text(environment: Mapping[str, str], variable: str) -> str | None:
     if path := environment.get(f"{variable}_FILE"):
-        return Path(path).read_text(encoding="utf-8").strip()
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise _WrongError(f"{variable}_FILE names {path}, which is no text in UTF-8") from error
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise _WrongError(f"{variable}_FILE names {path}, which cannot be read: {why}") from error
     return environment.get(variable)
 
 
-def _value(text: str, kind: object) -> object:
-    if kind is bool:
-        if text.lower() not in _TRUE + _FALSE:
-            raise ValueError(f"`{text}` is neither 1 nor 0")
-        return text.lower() in _TRUE
-    if kind is int:
-        return int(text)
+def _value(variable: str, text: str, kind: object) -> object:
     if kind is str:
         return text
-    return msgspec.convert(text, cast("type[str]", kind))
+    if kind is bool:
+        if text.lower() not in _TRUE + _FALSE:
+            raise _WrongError(f"{variable} is to be 1 or 0, not `{text}`")
+        return text.lower() in _TRUE
+    if kind is int:
+        if not _NUMBER.fullmatch(text):
+            raise _WrongError(f"{variable} is to be a whole number from 1 to 9999, not `{text}`")
+        return int(text)
+    if text not in get_args(kind):
+        raise _WrongError(f"{variable} is to be one of {', '.join(get_args(kind))}, not `{text}`")
+    return text
 
 
 def _wrong_scheme(values: Mapping[str, object]) -> list[str]:

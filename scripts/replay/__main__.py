@@ -9,13 +9,14 @@ from typing import Final
 
 import click
 import httpx
+from click.core import ParameterSource
 
 from policies import limits
 from scripts.replay import calls as trace
 from scripts.replay import replay, spread
 from scripts.replay.calls import TraceError
 from scripts.replay.client import TIMEOUT_S
-from scripts.replay.replay import CannotStartError, Plan, TimesError
+from scripts.replay.replay import CannotStartError, NobodyThereError, Plan, TimesError
 from scripts.replay.sending import CONCURRENCY, GROUP, OtherTimesError
 from scripts.replay.show import Screen, instant
 from service import clock
@@ -99,6 +100,10 @@ def main(
         http = _http(url, key)
         database = _database(data, ours=key == kept)
         status = asyncio.run(_run(planned, http, screen=screen, database=database))
+    except NobodyThereError as error:
+        given = click.get_current_context().get_parameter_source("url") is not ParameterSource.DEFAULT
+        hint = "" if given else " If the API listens elsewhere, say where with --url."
+        raise CannotRunError(f"{error}{hint}") from error
     except (TraceError, TimesError, CannotStartError) as error:
         raise CannotRunError(str(error)) from error
     except OtherTimesError as error:

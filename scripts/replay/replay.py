@@ -49,6 +49,10 @@ class CannotStartError(Exception):
     """The instance is not there, or does not let us; nothing was sent. The text is a sentence."""
 
 
+class NobodyThereError(CannotStartError):
+    """Nothing answered, so perhaps it is elsewhere."""
+
+
 def plan(file_name: str, calls: Sequence[Call], *, end: datetime, now: datetime, **sizes: int) -> Plan:
     """The calls, shifted so that the last one is at `end`.
 
@@ -97,7 +101,9 @@ async def _prepare(client: Client, planned: Plan) -> dict[Tenant, list[Call]]:
     try:
         for tenant in tenants:
             await enrolment.enrol(client, tenant, before=first)
-    except (AwayError, RefusedError) as error:
+    except AwayError as error:
+        raise NobodyThereError(f"{client.url}: {error}") from error
+    except RefusedError as error:
         raise CannotStartError(f"{client.url}: {error}") from error
     return spread.spread(planned.calls, tenants)
 

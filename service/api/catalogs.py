@@ -26,7 +26,7 @@ class FilesBody(wire.Body, frozen=True, kw_only=True):
 
 
 class PublishBody(FilesBody, frozen=True, kw_only=True):
-    """The same, and why."""
+    """A catalog to publish: path to text, paths relative to its folder, with `/`; and why."""
 
     message: wire.Reason
 
@@ -64,13 +64,13 @@ class History(wire.Answer, frozen=True, kw_only=True):
 
 @get("/v1/catalog", opt=auth.needs("read"))
 async def active_catalog(context: NamedDependency[Context]) -> Response[Catalog]:
-    """The active catalog, compiled. Quantities are scaled integers of 10^-decimals."""
+    """Shows the active catalog, compiled. Quantities are scaled integers of 10^-decimals."""
     return management.shown(check.active_catalog(context))
 
 
-@get("/v1/catalogs", opt=auth.needs("read"))
+@get("/v1/catalogs", opt=auth.needs("read") | openapi.asks(HistoryQuery))
 async def list_catalogs(request: AnyRequest, context: NamedDependency[Context]) -> Response[History]:
-    """What was published, newest first."""
+    """Lists what was published, newest first."""
     wanted = decode.query(request, HistoryQuery)
     found = await publish.history(context, limit=wanted.limit)
     items = [PublishedView(**msgspec.structs.asdict(one)) for one in found]
@@ -79,7 +79,7 @@ async def list_catalogs(request: AnyRequest, context: NamedDependency[Context]) 
 
 @post("/v1/catalogs/check", status_code=200, opt=auth.needs("manage") | openapi.takes(FilesBody))
 async def check_catalog(request: AnyRequest) -> Response[Checked]:
-    """Every finding of these files, without publishing them."""
+    """Tells every finding of these files, without publishing them."""
     body = await decode.body(request, FilesBody, strict_keys=True)
     examined = await publish.examine(_bounded(body.files))
     catalog_hash = examined.catalog.hash if examined.catalog else None

@@ -10,14 +10,11 @@ from litestar.params import FromPath
 
 from policies import errors, limits
 from policies.decision import Decision
-from service.api import auth, decode, openapi, wire
+from service.api import auth, decode, management, openapi, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
 from service.telemetry import Telemetry
 from service.usecases import check
-
-JSON: Final = "application/json"
-_encode = msgspec.json.Encoder().encode
 
 
 class CheckBody(wire.Body, frozen=True, kw_only=True):
@@ -54,7 +51,9 @@ class Entitlements(wire.Answer, frozen=True, kw_only=True):
 class EntitlementsQuery(wire.Body, frozen=True, kw_only=True):
     """Whose entitlements, if a tenant's entity is meant."""
 
-    entity_id: wire.EntityId | None = None
+    entity_id: Annotated[
+        wire.EntityId | None, msgspec.Meta(description="The entity whose caps are to be heeded.")
+    ] = None
 
 
 @post("/v1/check", status_code=200, opt=auth.needs("check") | openapi.takes(CheckBody))
@@ -63,11 +62,11 @@ async def check_one(
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
     telemetry: NamedDependency[Telemetry],
-) -> Response[bytes]:
-    """One decision; denied is 200 with `allowed: false`."""
+) -> Response[Decision]:
+    """Answers whether a tenant may use a feature now. Denied is 200 with `allowed: false`."""
     body = await decode.body(request, CheckBody)
     (decision,) = await _decide(context, caller, telemetry, [(body, "")])
-    return Response(_encode(decision), media_type=JSON)
+    return management.shown(decision)
 
 
 @post("/v1/check/batch", status_code=200, opt=auth.needs("check") | openapi.takes(BatchBody))
@@ -76,30 +75,29 @@ async def check_batch(
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
     telemetry: NamedDependency[Telemetry],
-) -> Response[bytes]:
-    """Many decisions, in order; a malformed question fails the call and is named."""
+) -> Response[Decisions]:
+    """Answers many questions in their order. A malformed question fails the call and is named."""
     body = await decode.body(request, BatchBody)
     asked = [(question, f"/checks/{place}") for place, question in enumerate(body.checks)]
     decisions = await _decide(context, caller, telemetry, asked)
-    return Response(_encode(Decisions(decisions=decisions)), media_type=JSON)
+    return management.shown(Decisions(decisions=decisions))
 
 
-@get("/v1/tenants/{tenant_id:str}/entitlements", opt=auth.needs("check"))
+@get("/v1/tenants/{tenant_id:str}/entitlements", opt=auth.needs("check") | openapi.asks(EntitlementsQuery))
 async def entitlements(
     request: AnyRequest,
     tenant_id: FromPath[str],
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
-) -> Response[bytes]:
-    """All that a tenant may use. An unknown tenant is 404 here: the path names it."""
+) -> Response[Entitlements]:
+    """Lists what a tenant may use, feature by feature. An unknown tenant is 404."""
     tenant_id = decode.path(tenant_id, wire.TenantId, "tenantId")
     auth.own_tenant(caller, tenant_id)
     query = decode.query(request, EntitlementsQuery)
     decisions, version = await check.entitlements(context, tenant_id, entity_id=query.entity_id)
     if version == 0:
         raise errors.NotFoundError(f"There is no tenant {tenant_id}.")
-    answer = Entitlements(entitlements=decisions, snapshot_version=version)
-    return Response(_encode(answer), media_type=JSON)
+    return management.shown(Entitlements(entitlements=decisions, snapshot_version=version))
 
 
 async def _decide(

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from importlib import metadata
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 
 from policies import errors, limits
-from service.api import auth, wire
+from service.api import auth, openapi, wire
 from service.config import Durability
 from service.context import Context
 from service.telemetry import Telemetry
@@ -115,13 +115,16 @@ async def _within(probe: Probe, context: Context) -> str | None:
 
 @get("/health/live", opt=auth.PUBLIC)
 async def live() -> Live:
-    """This process answers. Restart it when this does not."""
+    """Says that this process answers. Restart it when this does not."""
     return Live()
 
 
-@get("/health/ready", opt=auth.PUBLIC)
-async def ready(context: NamedDependency[Context], telemetry: NamedDependency[Telemetry]) -> Response[bytes]:
-    """200 when anything can be answered, else 503; what is wrong stands in `findings`."""
+@get("/health/ready", opt=auth.PUBLIC | openapi.answers(503))
+async def ready(context: NamedDependency[Context], telemetry: NamedDependency[Telemetry]) -> Response[Ready]:
+    """Says whether this instance can do its work. 200 when anything can be answered, else 503.
+
+    What is wrong stands in `findings`.
+    """
     found = await findings(context)
     for part, detail in found.items():
         telemetry.set("metergate_up", part, value=detail is None)
@@ -136,7 +139,7 @@ async def ready(context: NamedDependency[Context], telemetry: NamedDependency[Te
         versions={"metergate": VERSION, "redis": context.counters.link.version},
     )
     return Response(
-        msgspec.json.encode(body),
+        cast("Ready", msgspec.json.encode(body)),
         status_code=503 if status == "unready" else 200,
         media_type="application/json",
     )
@@ -150,7 +153,7 @@ def _status(wrong: set[str]) -> Status:
 
 @get("/healthz", opt=auth.PUBLIC, media_type="text/plain")
 async def healthz() -> str:
-    """`ok`, for probes that look for the word."""
+    """Says `ok`, for probes that look for the word."""
     return "ok"
 
 

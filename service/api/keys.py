@@ -43,11 +43,11 @@ class KeyQuery(wire.Body, frozen=True):
     cursor: wire.Cursor | None = None
 
 
-@post(_PATH, opt=auth.needs("manage") | openapi.takes(KeyBody))
+@post(_PATH, opt=auth.needs("manage") | openapi.takes(KeyBody) | openapi.writes(if_match=False))
 async def create_key(
     request: AnyRequest, context: NamedDependency[Context], caller: NamedDependency[Caller]
 ) -> Response[NewKeyView]:
-    """Makes a key and shows its secret, this once."""
+    """Makes a key and shows its secret, this once. A repetition is answered without the secret."""
     body = await decode.body(request, KeyBody, strict_keys=True)
     wish = keys.Wish(
         name=body.name,
@@ -59,11 +59,11 @@ async def create_key(
     return management.replied(reply, NewKeyView)
 
 
-@get(_PATH, opt=auth.needs("manage"))
+@get(_PATH, opt=auth.needs("manage") | openapi.asks(KeyQuery))
 async def list_keys(
     request: AnyRequest, context: NamedDependency[Context], caller: NamedDependency[Caller]
 ) -> Response[KeyPage]:
-    """Keys, oldest first, without their secrets; a key that is bound to a tenant sees those of it."""
+    """Lists keys, oldest first, without their secrets; a key that is bound to a tenant sees those of it."""
     wanted = decode.query(request, KeyQuery)
     page = await keys.page(
         context,
@@ -74,14 +74,20 @@ async def list_keys(
     return management.shown(KeyPage(items=page.items, next_cursor=management.cursor(page.next_cursor)))
 
 
-@post(_PATH + "/{key_id:str}/rotate", opt=auth.needs("manage") | openapi.takes(RotateBody))
+@post(
+    _PATH + "/{key_id:str}/rotate",
+    opt=auth.needs("manage") | openapi.takes(RotateBody, required=False) | openapi.writes(),
+)
 async def rotate_key(
     request: AnyRequest,
     key_id: FromPath[str],
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
 ) -> Response[NewKeyView]:
-    """Makes a key with the same rights; the old one expires after the overlap."""
+    """Makes a key with the same rights; the old one expires after the overlap.
+
+    A repetition is answered without the secret.
+    """
     key_id = decode.path(key_id, wire.CallerId, "keyId")
     body = await management.optional_body(request, RotateBody)
     order = management.order(request, caller)
@@ -89,7 +95,11 @@ async def rotate_key(
     return management.replied(reply, NewKeyView)
 
 
-@post(_PATH + "/{key_id:str}/revoke", status_code=200, opt=auth.needs("manage") | openapi.takes(RevokeBody))
+@post(
+    _PATH + "/{key_id:str}/revoke",
+    status_code=200,
+    opt=auth.needs("manage") | openapi.takes(RevokeBody, required=False) | openapi.writes(),
+)
 async def revoke_key(
     request: AnyRequest,
     key_id: FromPath[str],

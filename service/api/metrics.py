@@ -14,7 +14,7 @@ from service.telemetry import CONTENT_TYPE, Telemetry
 
 @get("/metrics", opt=auth.PUBLIC, media_type="text/plain")
 async def metrics(telemetry: NamedDependency[Telemetry]) -> Response[bytes]:
-    """All metrics in Prometheus' text format. No key is needed: they name no tenant."""
+    """Shows all metrics in Prometheus' text format. They name no tenant."""
     return Response(telemetry.text(), media_type=CONTENT_TYPE)
 
 

@@ -10,8 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from policies import limits
-from service.api.app import Metergate, make_app
-from service.config import Config
+from service.api.app import Metergate
 
 KEEP_ALIVE_S: Final = 75
 """Longer than the usual 60 s of a load balancer, so that it is never we who hang up first."""
@@ -106,14 +105,3 @@ def make_server(app: Metergate, **options: Any) -> uvicorn.Server:
             **options,
         )
     )
-
-
-def serve(config: Config, *, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Serves until SIGTERM or SIGINT; requests that are under way then are finished.
-
-    Loopback unless told otherwise: the API speaks plain HTTP, so TLS is for a proxy in front of it.
-    Errors: AddressError.
-    """
-    listening = listen(host, port)
-    with listening:
-        make_server(make_app(config)).run(sockets=[listening])

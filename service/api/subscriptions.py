@@ -55,7 +55,7 @@ class ResumeBody(wire.Body, frozen=True):
     """Nothing need be said."""
 
 
-@post(_PATH, opt=auth.needs("manage") | openapi.takes(StartBody))
+@post(_PATH, opt=auth.needs("manage") | openapi.takes(StartBody) | openapi.writes())
 async def start_subscription(
     request: AnyRequest,
     tenant_id: FromPath[str],
@@ -76,23 +76,27 @@ async def start_subscription(
     return management.replied(reply, SubscriptionView)
 
 
-@get(_PATH, opt=auth.needs("manage"))
+@get(_PATH, opt=auth.needs("manage") | openapi.answers(headers=["ETag"]))
 async def get_subscription(
     tenant_id: FromPath[str], context: NamedDependency[Context], caller: NamedDependency[Caller]
 ) -> Response[SubscriptionView]:
-    """The subscription that the tenant made last, with its phases and its billing period."""
+    """Shows the subscription that the tenant made last, with its phases and its billing period."""
     view, etag = await subscribe.get(context, tenants.own(caller, tenant_id))
     return management.shown(view, etag)
 
 
-@post(f"{_PATH}/change", status_code=200, opt=auth.needs("manage") | openapi.takes(ChangeBody))
+@post(
+    f"{_PATH}/change",
+    status_code=200,
+    opt=auth.needs("manage") | openapi.takes(ChangeBody) | openapi.writes(),
+)
 async def change_subscription(
     request: AnyRequest,
     tenant_id: FromPath[str],
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
 ) -> Response[SubscriptionView]:
-    """Moves it to another plan, now or at renewal; anchor and period stay."""
+    """Moves a subscription to another plan, now or at renewal; anchor and period stay."""
     tenant_id = tenants.own(caller, tenant_id)
     body = await decode.body(request, ChangeBody, strict_keys=True)
     _refuse_addons(body.addons)
@@ -101,28 +105,36 @@ async def change_subscription(
     return management.replied(reply, SubscriptionView)
 
 
-@post(f"{_PATH}/cancel", status_code=200, opt=auth.needs("manage") | openapi.takes(CancelBody))
+@post(
+    f"{_PATH}/cancel",
+    status_code=200,
+    opt=auth.needs("manage") | openapi.takes(CancelBody, required=False) | openapi.writes(),
+)
 async def cancel_subscription(
     request: AnyRequest,
     tenant_id: FromPath[str],
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
 ) -> Response[SubscriptionView]:
-    """Ends it, now or with its billing period."""
+    """Ends a subscription, now or with its billing period."""
     tenant_id = tenants.own(caller, tenant_id)
     body = await management.optional_body(request, CancelBody)
     reply = await subscribe.cancel(context, management.order(request, caller), tenant_id, when=body.when)
     return management.replied(reply, SubscriptionView)
 
 
-@post(f"{_PATH}/resume", status_code=200, opt=auth.needs("manage") | openapi.takes(ResumeBody))
+@post(
+    f"{_PATH}/resume",
+    status_code=200,
+    opt=auth.needs("manage") | openapi.takes(ResumeBody, required=False) | openapi.writes(),
+)
 async def resume_subscription(
     request: AnyRequest,
     tenant_id: FromPath[str],
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
 ) -> Response[SubscriptionView]:
-    """Takes a scheduled end back."""
+    """Takes the scheduled end of a subscription back."""
     tenant_id = tenants.own(caller, tenant_id)
     await management.optional_body(request, ResumeBody)
     reply = await subscribe.resume(context, management.order(request, caller), tenant_id)

@@ -42,12 +42,14 @@ class TenantBody(wire.Body, frozen=True):
 class TenantQuery(wire.Body, frozen=True):
     """Which tenants are listed: all, or those whose id, name or email contains a text."""
 
-    query: wire.Name | None = None
+    query: Annotated[
+        wire.Name | None, Meta(description="Only those whose id, name or e-mail address contains this.")
+    ] = None
     limit: wire.Limit = limits.LIST_LIMIT_DEFAULT
     cursor: wire.Cursor | None = None
 
 
-@put(_PATH, opt=auth.needs("manage") | openapi.takes(TenantBody))
+@put(_PATH, opt=auth.needs("manage") | openapi.takes(TenantBody) | openapi.writes() | openapi.answers(201))
 async def put_tenant(
     request: AnyRequest,
     tenant_id: FromPath[str],
@@ -62,16 +64,16 @@ async def put_tenant(
     return management.replied(reply, TenantView)
 
 
-@get(_PATH, opt=auth.needs("manage"))
+@get(_PATH, opt=auth.needs("manage") | openapi.answers(headers=["ETag"]))
 async def get_tenant(
     tenant_id: FromPath[str], context: NamedDependency[Context], caller: NamedDependency[Caller]
 ) -> Response[TenantView]:
-    """One tenant."""
+    """Shows one tenant."""
     view, etag = await tenants.get(context, own(caller, tenant_id))
     return management.shown(view, etag)
 
 
-@delete(_PATH, status_code=200, opt=auth.needs("manage"))
+@delete(_PATH, status_code=200, opt=auth.needs("manage") | openapi.writes())
 async def close_tenant(
     request: AnyRequest,
     tenant_id: FromPath[str],
@@ -83,11 +85,11 @@ async def close_tenant(
     return management.replied(reply, TenantView)
 
 
-@get("/v1/tenants", opt=auth.needs("manage"))
+@get("/v1/tenants", opt=auth.needs("manage") | openapi.asks(TenantQuery))
 async def list_tenants(
     request: AnyRequest, context: NamedDependency[Context], caller: NamedDependency[Caller]
 ) -> Response[TenantPage]:
-    """Tenants by id; a key that is bound to one sees that one."""
+    """Lists tenants by id. A key that is bound to one sees that one."""
     wanted = decode.query(request, TenantQuery)
     page = await tenants.search(
         context,

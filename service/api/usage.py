@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 from litestar import Response, post
@@ -38,13 +38,13 @@ class EventBody(wire.Body, frozen=True, kw_only=True):
 
 
 class BatchBody(wire.Body, frozen=True, kw_only=True):
-    """Many events, each kept as it came until it is its turn."""
+    """Many events, each kept as it came until it is its turn: for where one of them is not well formed."""
 
     events: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=limits.USAGE_BATCH)]
 
 
 class EventsBody(wire.Body, frozen=True, kw_only=True):
-    """The same, decoded in one go where every event is well formed."""
+    """Many events; each is answered for itself."""
 
     events: Annotated[list[EventBody], msgspec.Meta(min_length=1, max_length=limits.USAGE_BATCH)]
 
@@ -85,13 +85,19 @@ class _Line(msgspec.Struct):
     refusal: Refusal | None = None
 
 
-@post("/v1/usage", status_code=202, opt=auth.needs("report") | openapi.takes(EventBody, EventsBody))
+@post(
+    "/v1/usage",
+    status_code=202,
+    opt=auth.needs("report")
+    | openapi.takes(EventBody, EventsBody, lines=True)
+    | openapi.answers(headers=["Metergate-Durability"]),
+)
 async def report_usage(
     request: AnyRequest,
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
     telemetry: NamedDependency[Telemetry],
-) -> Response[bytes]:
+) -> Response[UsageAnswer]:
     """Counts what has happened, also past a limit. A bad event of several is rejected by itself."""
     lines, single = await _lines(request)
     for line in lines:
@@ -108,7 +114,8 @@ async def report_usage(
     if answer.retry and answer.retry == len(lines):
         raise errors.UnavailableError("Usage cannot be counted now.", retry_after_s=RETRY_AFTER_S)
     headers = {"Metergate-Durability": context.config.durability}
-    return Response(msgspec.json.encode(answer), media_type=JSON, status_code=202, headers=headers)
+    encoded = cast("UsageAnswer", msgspec.json.encode(answer))
+    return Response(encoded, media_type=JSON, status_code=202, headers=headers)
 
 
 async def _lines(request: AnyRequest) -> tuple[list[_Line], bool]:

@@ -14,8 +14,8 @@ from msgspec import Meta
 from policies import errors, limits
 from service.api import findings
 
-_END: Final = r"(?!\n)"
-"""`$` alone also matches before a line feed at the end."""
+END: Final = r"(?!\n)"
+"""`$` alone also matches before a line feed at the end in Python; the API's description leaves this out."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -77,7 +77,7 @@ def _context_key(value: object) -> str:
     return "A key is made of letters, digits and . _ - , starts with a letter, and has at most 63 characters."
 
 
-_PLAIN: Final = r"^[^\x00-\x1f\x7f]*$" + _END
+_PLAIN: Final = r"^[^\x00-\x1f\x7f]*$" + END
 
 
 def _line(value: object) -> str | None:
@@ -86,7 +86,7 @@ def _line(value: object) -> str | None:
     return None
 
 
-_KEPT: Final = r"^[^\x00]*$" + _END
+_KEPT: Final = r"^[^\x00]*$" + END
 
 
 def _text(value: object) -> str | None:
@@ -96,7 +96,7 @@ def _text(value: object) -> str | None:
 
 
 CallerId = Annotated[
-    str, Meta(pattern=limits.ID_PATTERN + _END, max_length=limits.ID_LENGTH, extra={"explain": _id})
+    str, Meta(pattern=limits.ID_PATTERN + END, max_length=limits.ID_LENGTH, extra={"explain": _id})
 ]
 """An id that callers choose."""
 TenantId = CallerId
@@ -104,7 +104,7 @@ ServiceId = CallerId
 EntityId = CallerId
 EventId = CallerId
 CatalogId = Annotated[
-    str, Meta(pattern=limits.CATALOG_ID_PATTERN + _END, max_length=63, extra={"explain": _catalog_id})
+    str, Meta(pattern=limits.CATALOG_ID_PATTERN + END, max_length=63, extra={"explain": _catalog_id})
 ]
 """An id that plan files give: a plan, a feature, an add-on. That it exists is for the use case to find."""
 
@@ -122,7 +122,7 @@ Instant = Annotated[datetime, Meta(tz=True, extra={"explain": _instant})]
 """Aware, in the zone of the sender: `utc` makes it ours."""
 
 ContextKey = Annotated[
-    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$" + _END, extra={"explain": _context_key})
+    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$" + END, extra={"explain": _context_key})
 ]
 ContextValue = Annotated[
     str, Meta(max_length=limits.PROPERTY_LENGTH, pattern=_KEPT, extra={"explain": _text})
@@ -148,10 +148,14 @@ Reason = Annotated[
     str, Meta(min_length=1, max_length=limits.REASON_LENGTH, pattern=_KEPT, extra={"explain": _text})
 ]
 """Why a change was made, for the audit."""
-Limit = Annotated[int, Meta(ge=1, le=limits.LIST_LIMIT)]
-"""How many items one page of a list has."""
-Cursor = Annotated[str, Meta(min_length=1, max_length=512)]
-"""Where the next page starts: opaque, from `nextCursor`."""
+Limit = Annotated[int, Meta(ge=1, le=limits.LIST_LIMIT, description="How many items one page has at most.")]
+Cursor = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=512, description="Where the page starts: `nextCursor` of the one before it."
+    ),
+]
+"""Opaque."""
 
 
 def utc(at: datetime, pointer: str) -> datetime:

@@ -111,8 +111,7 @@ def publish_catalog(
 
     async def published(context: Context) -> _Outcome:
         assert examined.catalog is not None
-        if context.catalogs.active is not None:
-            publish.refuse_new_meaning(context.catalogs.active, examined.catalog)
+        publish.refuse_new_meaning(context.catalogs.meanings, examined.catalog)
         plans = _changes(context.catalogs.active, examined.catalog)
         done = None if dry else await publish.publish(context, session.caller(), files, message=message)
         return _Outcome(

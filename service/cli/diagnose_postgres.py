@@ -38,11 +38,7 @@ def examine(url: str, clock: Clock) -> Iterator[Diagnosis]:
             yield _clock(connection, clock)
             yield from _content(connection)
     except psycopg.Error as error:
-        yield wrong(
-            PART,
-            f"It does not answer at {place(url)}: {reason(error)}. "
-            "Is it running, and may this machine reach it?",
-        )
+        yield wrong(PART, _away(url, error))
 
 
 def _version(info: psycopg.ConnectionInfo) -> Diagnosis:
@@ -98,6 +94,20 @@ def _one(connection: psycopg.Connection, query: bytes) -> tuple[Any, ...]:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row
+
+
+def _away(url: str, error: psycopg.Error) -> str:
+    refusal = refused(error)
+    if refusal:
+        return f"It answers at {place(url)}, and refuses: {refusal}. See what METERGATE_DATABASE_URL names."
+    return (
+        f"It does not answer at {place(url)}: {reason(error)}. Is it running, and may this machine reach it?"
+    )
+
+
+def refused(error: psycopg.Error) -> str:
+    """What the server itself said when it was connected to; empty if it said nothing."""
+    return reason(error).partition("FATAL:")[2].strip()
 
 
 def place(url: str) -> str:

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,9 @@ from service.config import Config, ConfigError
 _FOUND: Final = 1
 _PREFIX: Final = "METERGATE_"
 _VARIABLES: Final = "variables"
-STRIPE_KEY: Final = "METERGATE_STRIPE_KEY"
-OTHERS: Final = ("METERGATE_SERVER_USER", "METERGATE_TEST_CLOCK", STRIPE_KEY)
+_CLOSE: Final = 0.8
+"""How alike two names are, of 1, when one may be the other misspelt."""
+OTHERS: Final = ("METERGATE_KEY", "METERGATE_SERVER_USER", "METERGATE_TEST_CLOCK")
 """Variables that mean something beside those of `service.config`."""
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
@@ -59,7 +60,6 @@ def examine(data: Path | None, clock: Clock) -> Iterator[Diagnosis]:
     yield ok(_VARIABLES, f"{_source(data)} Durability: {config.durability}.")
     yield from diagnose_postgres.examine(config.database_url, clock)
     yield from diagnose_redis.examine(config, clock)
-    yield _payments(os.environ)
 
 
 def _source(data: Path | None) -> str:
@@ -69,17 +69,19 @@ def _source(data: Path | None) -> str:
 
 
 def _misspelt(environment: Mapping[str, str]) -> Iterator[Diagnosis]:
-    """A variable of ours that nobody reads was meant to do something."""
+    """A variable of ours that nobody reads, or that a file overrules, was meant to do something."""
     names = [f"{_PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Config)]
     known = [*names, *(f"{name}_FILE" for name in names), *OTHERS]
     for name in sorted(environment):
         if name.startswith(_PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            yield warning(_VARIABLES, f"{name} means nothing to this version.{meant}")
+            yield warning(_VARIABLES, f"{name} means nothing to this version.{_meant(name, known)}")
+    for name in names:
+        if environment.get(name) and environment.get(f"{name}_FILE"):
+            yield warning(_VARIABLES, f"{name} and {name}_FILE are both set; the file wins.")
 
 
-def _payments(environment: Mapping[str, str]) -> Diagnosis:
-    if environment.get(STRIPE_KEY) or environment.get(f"{STRIPE_KEY}_FILE"):
-        return warning("payments", f"{STRIPE_KEY} is set, but this version does not speak to Stripe yet.")
-    return warning("payments", f"No {STRIPE_KEY}: billing stops at our own invoices.")
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Compared without what all of them begin with, which would make any two of them alike."""
+    tails = [each.removeprefix(_PREFIX) for each in known]
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), tails, n=1, cutoff=_CLOSE)
+    return f" Did you mean {_PREFIX}{near[0]}?" if near else ""

@@ -59,7 +59,7 @@ class _Program(Group):
 @click.group(cls=_Program, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(metadata.version("metergate"), message="%(prog)s %(version)s")
 def metergate() -> None:
-    """Metergate decides what each tenant may use, counts what they use, and works out what they owe.
+    """Metergate decides what each tenant may use, and counts what they use.
 
     Commands that need servers use those that METERGATE_DATABASE_URL and METERGATE_REDIS_URL name; when these
     are not set, the servers of the `metergate run` that is running on this machine.

@@ -15,6 +15,8 @@ from service.embedded import instance
 from service.embedded.instance import Steps
 from store import migrate as migrations
 
+log = logging.getLogger("metergate")
+
 
 @click.command()
 @click.option(
@@ -35,6 +37,8 @@ def run(context: click.Context, *, port: int, data: Path, empty: bool) -> None:
 
     Starts a database and a Redis of its own in the data folder, publishes the example plans, makes a demo
     tenant on each, and prints commands to try. Ctrl-C stops it; the next start finds everything again.
+
+    Ends with 0 when it was stopped, with 1 if a part died while it ran, with 2 if it could not run.
     """
     steps = Steps(prepare=bootstrap.prepare, demo=bootstrap.demo, key=bootstrap.key)
     context.exit(instance.run(steps=steps, port=port, data=data, empty=empty))
@@ -51,14 +55,18 @@ def api(*, host: str, port: int) -> None:
     It speaks plain HTTP: put a proxy with TLS in front of it before others than this machine may reach it.
     Takes its servers from METERGATE_DATABASE_URL and METERGATE_REDIS_URL.
     """
-    from service.api import server  # noqa: PLC0415 - only serving waits for the web framework
+    from service.api import app, server  # noqa: PLC0415 - only serving waits for the web framework
 
     settled = settings.from_environment()
     _log(settled.log_level)
     try:
-        server.serve(settled, host=host, port=port)
+        listening = server.listen(host, port)
     except server.AddressError as error:
         raise CannotRunError(str(error)) from error
+    with listening:
+        name = f"[{host}]" if ":" in host else host
+        log.info("The API listens on http://%s:%d", name, listening.getsockname()[1])
+        server.make_server(app.make_app(settled)).run(sockets=[listening])
 
 
 @click.command()
@@ -71,9 +79,11 @@ def worker() -> None:
     import uvloop  # noqa: PLC0415 - as above
 
     from jobs import worker as process  # noqa: PLC0415 - as above: the scheduler
+    from jobs.schedule import JOBS  # noqa: PLC0415 - as above
 
     settled = settings.from_environment()
     _log(settled.log_level)
+    log.info("The worker runs; its jobs: %s", ", ".join(job.name for job in JOBS))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(process.work(settled))
 
@@ -105,5 +115,7 @@ def _log(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # It repeats what it cannot do at every attempt; whoever asked for the connection says it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     # It warns whenever a run was still going on when the next was due, which is how the jobs are meant.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)

@@ -71,11 +71,13 @@ def need_database(config: Config) -> None:
         with psycopg.connect(url, connect_timeout=PATIENCE_S) as connection:
             pending = migrate.pending(connection)
     except psycopg.Error as error:
-        where = diagnose_postgres.place(url)
-        raise CannotRunError(
-            f"PostgreSQL does not answer at {where}: {diagnose_postgres.reason(error)}. "
-            "`metergate doctor` looks closer."
-        ) from error
+        where, refusal = diagnose_postgres.place(url), diagnose_postgres.refused(error)
+        told = (
+            f"PostgreSQL answers at {where}, and refuses: {refusal}."
+            if refusal
+            else f"PostgreSQL does not answer at {where}: {diagnose_postgres.reason(error)}."
+        )
+        raise CannotRunError(f"{told} `metergate doctor` looks closer.") from error
     except migrate.MigrationError as error:
         raise CannotRunError(str(error)) from error
     if pending:

@@ -53,7 +53,10 @@ def from_environment(instead: Mapping[str, str] | None = None) -> Config:
 
     Errors: ConfigError with all findings.
     """
-    variables = {name: value for name, value in os.environ.items() if value} | dict(instead or {})
+    # A file wins over the variable itself, so one that names other servers must not be read here.
+    files = {f"{name}_FILE" for name in instead or {}}
+    given = {name: value for name, value in os.environ.items() if value and name not in files}
+    variables = given | dict(instead or {})
     found = config.read(variables)
     if unreadable := [*_unreadable(found)]:
         raise ConfigError(unreadable)

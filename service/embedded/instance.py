@@ -7,6 +7,7 @@ process is killed, the supervisor of the servers does the same.
 import asyncio
 import http.client
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -31,6 +32,8 @@ from service.embedded.wakeup import SLEEP_S, STOP_SIGNALS, Wakeup
 HOST: Final = "127.0.0.1"
 DATA: Final = ROOT / ".metergate"
 CATALOG: Final = ROOT / "policies" / "catalog"
+PUBLISH: Final = ".venv/bin/metergate catalog publish policies/catalog --message first --yes"
+"""As it is said to people, who stand in the repository."""
 READY_S: Final = 60.0
 """How long the API may take until it is ready."""
 STOP_S: Final = 10.0
@@ -38,7 +41,8 @@ STOP_S: Final = 10.0
 VERDICT_S: Final = 0.3
 """How long a dead server's supervisor gets to say so, before the API's end is taken for the cause."""
 _LOOK_S: Final = 0.05
-_TAKEN: Final = 2
+_DIED: Final = 1
+_NOT_RUN: Final = 2
 _Result = TypeVar("_Result")
 
 Environment = Mapping[str, str]
@@ -54,6 +58,32 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """Publishes the catalog in the folder, makes the demo tenants and a key with every scope: its secret."""
     key: Callable[[Environment], Coroutine[Any, Any, str]]
     """Makes that key alone, for an instance that starts empty."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that the API lacks."""
+
+    part: str
+    detail: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What the API says of itself at /health/ready."""
+
+    status: str
+    findings: tuple[Finding, ...] = ()
+
+    def serves(self, *, empty: bool) -> bool:
+        """Is this what a start waits for? An empty instance has no catalog yet, and lacks nothing else.
+
+        A degraded one is waited for: until the worker has opened the shards nothing is counted.
+        """
+        return self.status == "ready" or (empty and self.lacks_catalog_alone)
+
+    @property
+    def lacks_catalog_alone(self) -> bool:
+        """A publish is all that is missing."""
+        return {finding.part for finding in self.findings} == {"catalog"}
 
 
 class Programs(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,30 +103,33 @@ def run(
 ) -> int:
     """Run until Ctrl-C, SIGTERM or the death of a part; the exit status.
 
-    0 when it was asked to stop, 1 when a start failed or a part died, 2 when the port is taken (nothing was
-    started). What went wrong is one sentence on the error output.
+    0 when it was asked to stop, 1 when a part died while it ran, 2 when it could not run: the port or the
+    folder cannot be used, or a part did not start. What went wrong is one sentence on the error output.
     """
     progress = Progress(Console())
     try:
         port = _free_port(port)
     except OSError as error:
         _complain(f"Port {port} of {HOST} cannot be used ({error.strerror}); choose another one with --port.")
-        return _TAKEN
+        return _NOT_RUN
+    instance: _Instance | None = None
     try:
         with Wakeup(_interrupt) as wakeup:
-            _Instance(data, progress, wakeup).run(
-                port, empty=empty, steps=steps, programs=programs or Programs()
-            )
+            instance = _Instance(data, progress, wakeup)
+            instance.run(port, empty=empty, steps=steps, programs=programs or Programs())
     except KeyboardInterrupt:
         progress.line("Stopped; the data stay where they are.")
         return 0
     except EmbeddedError as error:
         _complain(str(error))
-        return 1
+        return _DIED if instance is not None and instance.announced else _NOT_RUN
     return 0
 
 
 class _Instance:
+    announced = False
+    """It was ready, and said so."""
+
     def __init__(self, data: Path, progress: Progress, wakeup: Wakeup) -> None:
         self._layout = Layout(root=data.resolve())
         self._progress = progress
@@ -114,8 +147,8 @@ class _Instance:
             self._spawn("api", "The API", [*programs.api, "--port", str(port)], environment)
             self._spawn("worker", "The worker", programs.worker, environment)
             with self._progress.step("Start the API and the worker"):
-                self._await_ready(port)
-            self._announce(f"http://{HOST}:{port}", key, empty=empty)
+                health = self._await_ready(port, empty=empty)
+            self._announce(f"http://{HOST}:{port}", key, health, empty=empty)
             while True:
                 self._look(SLEEP_S)
         finally:
@@ -167,15 +200,20 @@ class _Instance:
         self._children.append(Child(name=name, process=started, log=log, stop_signal=signal.SIGTERM))
         self._servers.ward(started.pid)
 
-    def _await_ready(self, port: int) -> None:
+    def _await_ready(self, port: int, *, empty: bool) -> Health:
         deadline = time.monotonic() + READY_S
-        while not _answers(port):
+        while (health := _health(port)) is None or not health.serves(empty=empty):
             if time.monotonic() > deadline:
-                log = self._layout.log("api")
-                raise EmbeddedError(f"The API is not ready after {READY_S:.0f} s; its log is {log}.")
+                raise EmbeddedError(self._late(health))
             self._look(_LOOK_S)
         # What answered was ours only if ours lives: another program may have taken the port in between.
         self._look(0)
+        return health
+
+    def _late(self, health: Health | None) -> str:
+        sentence = f"The API is not ready after {READY_S:.0f} s; its log is {self._layout.log('api')}."
+        findings = health.findings if health else ()
+        return "\n  ".join([sentence, *(f"{finding.part}: {finding.detail}" for finding in findings)])
 
     def _look(self, timeout_s: float) -> None:
         """Sleep until something happens, then see whether a part died."""
@@ -187,22 +225,28 @@ class _Instance:
         if dead is not None:
             raise EmbeddedError(f"{dead.epitaph()}, so everything is stopped; its log is {dead.log}.")
 
-    def _announce(self, url: str, key: str, *, empty: bool) -> None:
+    def _announce(self, url: str, key: str, health: Health, *, empty: bool) -> None:
         self._progress.line()
+        if health.lacks_catalog_alone:
+            data = shlex.quote(str(self._layout.root))
+            self._progress.line(f"Publish a catalog: {PUBLISH} --data {data}")
         for shows, command in [] if empty else samples.curls(url, key):
             self._progress.line(shows)
             self._progress.line(f"  {command}")
         self._progress.line()
         self._progress.line(f"READY {url} key={key}")
+        self.announced = True
 
 
 def _environment(running: Running) -> dict[str, str]:
-    return {
-        **os.environ,
+    ours = {
         "METERGATE_DATABASE_URL": running.database_url,
         "METERGATE_REDIS_URL": running.redis_url,
         "METERGATE_EMBEDDED": "1",
     }
+    # A file wins over the variable itself, so one that names other servers must not be handed on.
+    files = {f"{name}_FILE" for name in ours}
+    return {name: value for name, value in os.environ.items() if name not in files} | ours
 
 
 def _keep(path: Path, secret: str) -> None:
@@ -227,15 +271,14 @@ def _free_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def _health(port: int) -> Health | None:
+    """What the API says, be it a 503; None if nobody answers, or somebody else."""
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", "/health/ready")
-        answer = connection.getresponse()
-        # A degraded instance answers 200 too: until the worker has opened the shards nothing is counted.
-        return answer.status == http.client.OK and b'"status":"ready"' in answer.read()
-    except (OSError, http.client.HTTPException):
-        return False
+        return msgspec.json.decode(connection.getresponse().read(), type=Health)
+    except (OSError, http.client.HTTPException, msgspec.DecodeError):
+        return None
     finally:
         connection.close()
 

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from policies import errors, limits, period, quantity
-from policies.model import Feature
 from service.context import Context
-from service.usecases import check
 from store import postgres
 from store import usage as usage_store
+from store.catalogs import Meaning
 from store.usage import GroupBy, Span, Step
 
 DEFAULT_SPAN: dict[Step, timedelta] = {
@@ -128,10 +127,11 @@ def _steps(span: Span) -> Iterator[datetime]:
         at = step.end
 
 
-def _feature(context: Context, question: Question) -> Feature | None:
+def _feature(context: Context, question: Question) -> Meaning | None:
+    """As it was first published: its numbers can be read also when no plan has it any more."""
     if question.feature_id is None:
         return None
-    feature = check.active_catalog(context).features.get(question.feature_id)
+    feature = context.catalogs.meanings.get(question.feature_id)
     if feature is None:
         raise errors.invalid("?featureId", f"No plan knows a feature {question.feature_id}.")
     return feature
@@ -149,6 +149,6 @@ def _lone_key(span: Span) -> str:
     return by_group.get(span.group_by) or ""
 
 
-def _decimals(context: Context, feature: Feature | None, key: str) -> int:
-    known = feature or check.active_catalog(context).features.get(key)
+def _decimals(context: Context, feature: Meaning | None, key: str) -> int:
+    known = feature or context.catalogs.meanings.get(key)
     return known.decimals if known else 0

@@ -1,9 +1,11 @@
 """The commands that speak to an instance: what they do to it, what they print, how they end."""
 
+import asyncio
 import json
 import os
 import pty
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -16,9 +18,11 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+from policies import errors
 from policies.decision import Decision
+from service import wiring
 from service.cli.program import metergate
-from service.usecases import keys
+from service.usecases import keys, report
 from tests.conftest import CATALOG
 
 ROOT = Path(__file__).parents[2]
@@ -282,9 +286,6 @@ def test_the_doctor_says_what_a_new_database_lacks(instance):
     ]
     ((status, sentence),) = lines_of(done, "worker")
     assert (status, sentence.startswith("0 of 256 shards are open")) == ("wrong", True)
-    assert lines_of(done, "payments") == [
-        ("warning", "No METERGATE_STRIPE_KEY: billing stops at our own invoices."),
-    ]
 
 
 def test_the_doctor_finds_what_is_wrong_and_nothing_else(served):
@@ -293,8 +294,8 @@ def test_the_doctor_finds_what_is_wrong_and_nothing_else(served):
     assert [each["detail"] for each in checks if each["status"] == "wrong"] == [
         "fsync is off: a power cut can destroy the database. Switch it on."
     ]
-    assert [each["part"] for each in checks if each["status"] == "warning"] == ["payments"]
-    assert "256 of 256 shards are open" in checks[-2]["detail"]
+    assert not [each for each in checks if each["status"] == "warning"]
+    assert "256 of 256 shards are open" in checks[-1]["detail"]
 
 
 def test_the_doctor_names_every_setting_of_redis_that_loses_usage(served):
@@ -320,6 +321,44 @@ def test_the_doctor_knows_a_database_without_schema(servers, instance, monkeypat
     assert "run `metergate migrate`" in run("tenant", "list", ends=2).stderr
 
 
+def test_a_database_that_does_not_exist_is_no_server_that_is_away(servers, instance, monkeypatch):
+    monkeypatch.setenv("METERGATE_DATABASE_URL", servers.database_url.replace("/metergate?", "/nowhere?"))
+    ((status, sentence),) = lines_of(run("doctor", ends=1), "postgres")
+    assert status == "wrong"
+    assert sentence.startswith("It answers at ")
+    assert 'and refuses: database "nowhere" does not exist.' in sentence
+    assert "Is it running" not in sentence
+    assert 'refuses: database "nowhere" does not exist' in run("tenant", "list", ends=2).stderr
+
+
+def test_a_report_on_nobody_is_refused_and_one_on_a_tenant_without_usage_is_empty(served):
+    async def asked(tenant_id):
+        async with wiring.open_context(served) as context:
+            return await report.usage(context, report.Question(tenant_id=tenant_id, feature_id="ai-tokens"))
+
+    assert asyncio.run(asked("acme")).total == 0
+    with pytest.raises(errors.InvalidError) as refused:
+        asyncio.run(asked("nobody"))
+    (field,) = refused.value.errors
+    assert (field.pointer, field.message) == ("?tenantId", "There is no tenant nobody.")
+
+
+def listening_line(*words):
+    """What the process says first of all by its own logger, once it works; then it is asked to stop."""
+    process = subprocess.Popen([*PROGRAM, *words], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    said = next((line for line in process.stderr if " INFO metergate " in line), "")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    return said
+
+
+def test_the_api_says_where_it_listens_and_the_worker_that_it_runs(instance):
+    assert re.search(
+        r"The API listens on http://127\.0\.0\.1:[1-9]\d+$", listening_line("api", "--port", "0")
+    )
+    assert "The worker runs; its jobs: flush, announce" in listening_line("worker")
+
+
 def test_servers_that_are_away_are_told_without_their_passwords(instance, monkeypatch):
     with socket.socket() as taken:  # bound, not listening: every connection is refused
         taken.bind(("127.0.0.1", 0))
@@ -337,8 +376,8 @@ def test_servers_that_are_away_are_told_without_their_passwords(instance, monkey
 
 
 def test_a_running_instance_is_found_by_its_data_folder(servers, monkeypatch):
-    for name in ("METERGATE_DATABASE_URL", "METERGATE_REDIS_URL"):
-        monkeypatch.setenv(name, "postgresql://nowhere")
+    for name in ("METERGATE_DATABASE_URL_FILE", "METERGATE_REDIS_URL"):
+        monkeypatch.setenv(name, "/nowhere")
     done = run("doctor", "--data", servers.data, ends=1)
     ((status, sentence),) = lines_of(done, "variables")
     assert (status, "the instance that runs on this machine" in sentence) == ("ok", True)

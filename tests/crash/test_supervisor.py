@@ -47,6 +47,8 @@ from pathlib import Path
 import psycopg
 from service.embedded import instance
 api, worker, port, data, *flags = sys.argv[1:]
+if "--hasty" in flags:
+    instance.READY_S = 0.5
 
 async def prepare(environment):
     async with await psycopg.AsyncConnection.connect(environment["METERGATE_DATABASE_URL"]) as connection:
@@ -84,6 +86,12 @@ client.set("api", os.getpid())
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Ready).serve_forever()
 """
 """Stands for the API: on its way out it still needs a server."""
+
+BARE_API = API.replace("200 if", "503 if").replace(
+    '{"status":"ready"}',
+    '{"status":"unready","findings":[{"part":"catalog","detail":"No catalog is active."}],"catalog":null}',
+)
+"""One that has no catalog yet and lacks nothing else."""
 
 BUSY_API = "import time" + API.replace("def leave(*_):", "def leave(*_):\n    time.sleep(0.4)")
 """One that takes its time to finish what it is doing."""
@@ -572,11 +580,53 @@ def test_the_death_of_any_part_ends_the_instance_with_one_sentence(
 def test_an_api_that_cannot_start_is_told_with_its_last_words(data: Path) -> None:
     instance = Instance(data, api="raise SystemExit('no such setting')")
     _, complaint = instance.process.communicate(timeout=BOUND_S)
-    assert instance.process.returncode == 1
+    assert instance.process.returncode == 2
     log = instance.layout.log("api")
     assert complaint == (
         f'The API ended with exit status 1 ("no such setting"), so everything is stopped; its log is {log}.\n'
     )
+
+
+def test_an_empty_instance_is_ready_without_a_catalog_and_says_how_to_publish_one(data: Path) -> None:
+    instance = Instance(data, "--empty", api=BARE_API)
+    assert instance.ready().endswith(" key=mg_empty")
+    publish = ".venv/bin/metergate catalog publish policies/catalog --message first --yes"
+    assert instance.lines[-3:-1] == [f"Publish a catalog: {publish} --data {data}", ""]
+    instance.process.send_signal(signal.SIGINT)
+    assert instance.ended() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "api", "finding"),
+    [
+        (["--hasty"], BARE_API, "\n  catalog: No catalog is active."),
+        (
+            ["--hasty", "--empty"],
+            BARE_API.replace('"catalog",', '"schema",'),
+            "\n  schema: No catalog is active.",
+        ),
+        (["--hasty", "--empty"], API.replace("ready", "degraded"), ""),
+        (["--hasty", "--empty"], API.replace('{"status":"ready"}', "hello"), ""),
+    ],
+)
+def test_an_api_that_is_not_ready_in_time_is_told_with_its_findings(
+    data: Path, flags: list[str], api: str, finding: str
+) -> None:
+    instance = Instance(data, *flags, api=api)
+    _, complaint = instance.process.communicate(timeout=BOUND_S)
+    assert instance.process.returncode == 2
+    log = instance.layout.log("api")
+    assert complaint == f"The API is not ready after 0 s; its log is {log}.{finding}\n"
+
+
+def test_an_instance_on_a_folder_that_is_in_use_or_foreign_could_not_run(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with started(data):
+        for folder, says in ((data, "in use by another instance"), (tmp_path, "holds other files")):
+            instance = Instance(folder)
+            _, complaint = instance.process.communicate(timeout=BOUND_S)
+            assert instance.process.returncode == 2
+            assert says in complaint
 
 
 def test_a_taken_port_is_told_in_one_sentence_and_nothing_is_started(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from service import config
 from service.cli import show
 from service.cli.program import COMMANDS, metergate
 
@@ -232,6 +233,41 @@ def test_a_misspelt_variable_is_noticed(monkeypatch):
     said = run("doctor", ends=1).output
     assert "METERGATE_REDIS_ULR means nothing to this version. Did you mean METERGATE_REDIS_URL?" in said
     assert "METERGATE_DATABASE_URL is not set" in said
+
+
+def test_only_a_name_that_is_close_is_guessed_and_a_file_is_said_to_win(monkeypatch, tmp_path):
+    (tmp_path / "url").write_text("redis://h")
+    monkeypatch.setenv("METERGATE_STRIPE_KEY", "x")
+    monkeypatch.setenv("METERGATE_REDIS_URL", "redis://other")
+    monkeypatch.setenv("METERGATE_REDIS_URL_FILE", str(tmp_path / "url"))
+    said = run("doctor", ends=1).output
+    assert "METERGATE_STRIPE_KEY means nothing to this version.\n" in said
+    assert "METERGATE_REDIS_URL and METERGATE_REDIS_URL_FILE are both set; the file wins." in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("POSTGRES_CONNECTIONS", "many", "is to be a whole number from 1 to 9999, not `many`"),
+        ("POSTGRES_CONNECTIONS", "0", "is to be a whole number from 1 to 9999, not `0`"),
+        ("LOG_LEVEL", "loud", "is to be one of debug, info, warning, error, not `loud`"),
+        ("DURABILITY", "strict", "is to be standard: this version offers no other level"),
+        ("EMBEDDED", "maybe", "is to be 1 or 0, not `maybe`"),
+        ("LOG_LEVEL_FILE", "/nowhere", "names /nowhere, which cannot be read: No such file or directory"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_plain_words(name, value, sentence):
+    servers = dict(zip(SERVERS, ("postgresql://h/x", "redis://h"), strict=True))
+    with pytest.raises(config.ConfigError) as refused:
+        config.read(servers | {f"METERGATE_{name}": value})
+    assert refused.value.findings == [f"METERGATE_{name} {sentence}"]
+
+
+def test_of_a_variable_and_its_file_the_file_wins(tmp_path):
+    (tmp_path / "url").write_text("redis://file\n")
+    servers = dict(zip(SERVERS, ("postgresql://h/x", "redis://variable"), strict=True))
+    found = config.read(servers | {"METERGATE_REDIS_URL_FILE": str(tmp_path / "url")})
+    assert found.redis_url == "redis://file"
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch):

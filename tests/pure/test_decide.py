@@ -217,6 +217,34 @@ def test_every_answer_on_a_metered_feature_says_why(status, trial, levels, quant
     assert decision.message == decision.reasons[0].message == sentence
 
 
+FOREVER = Period(plans.NOW, None)
+
+
+@pytest.mark.parametrize(
+    ("levels", "period", "sentence"),
+    [
+        (Levels(included=1_000, excess=576_689, caps=(0,)), plans.MONTH,
+         ("Limit reached: 1,000 of 1,000 tokens used; 576,689 more were reported past it; "
+          "resets 2026-12-01")),
+        (Levels(included=1_000, excess=1, caps=(0,)), FOREVER,
+         "Limit reached: 1,000 of 1,000 tokens used; 1 more was reported past it"),
+        (Levels(included=500, caps=(500,)), plans.MONTH,
+         "Daily cap reached: 500 of 500 tokens used; resets 2026-11-23"),
+        (Levels(included=1_000, excess=7, caps=(1_007,)), plans.MONTH,
+         ("Daily cap reached: 1,007 of 500 tokens used; resets 2026-11-23; "
+          "the limit is reached too and resets 2026-12-01; 7 more were reported past it")),
+        (Levels(included=1_000, caps=(500,)), FOREVER,
+         ("Daily cap reached: 500 of 500 tokens used; resets 2026-11-23; "
+          "the limit is reached too and does not reset")),
+    ],
+)  # fmt: skip
+def test_a_refusal_hides_neither_what_was_reported_past_it_nor_a_later_reset(levels, period, sentence):
+    right = msgspec.structs.replace(plans.right(plans.metered(1_000, caps=(500,))), period=period)
+    decision = ask(right, 1, levels)
+    assert (decision.allowed, decision.message) == (False, sentence)
+    assert decision.usage == levels.included
+
+
 @pytest.mark.parametrize(
     ("feature", "terms", "quantity", "expected"),
     [

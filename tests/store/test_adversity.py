@@ -94,7 +94,7 @@ async def test_a_change_that_was_taken_back_does_not_shorten_a_counters_life(
 async def test_a_cap_does_not_shorten_the_life_of_the_quantity_beside_it(
     counting: Context, publish, example_files
 ):
-    """Late events may draw from a month for 35 days after its end; a cap of the same window shares its key."""
+    """Late events may draw from a month for 35 days after its end; a cap of that window shares its key."""
     text = example_files["plans/pro.yaml"].replace(
         "{limit: 100_000, interval: day}", "{limit: 900_000, interval: month}"
     )
