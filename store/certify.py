@@ -8,7 +8,7 @@ to Postgres, put the flushed sums back as counters, and only then write the fenc
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 from psycopg.rows import class_row
@@ -53,7 +53,10 @@ async def uncertified(link: Link) -> list[int]:
 
 
 async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bool = True) -> list[int]:
-    """Rebuilds and opens the shards that are closed; names them. Right however often it is begun anew.
+    """Rebuilds and opens the closed shards whose journals are empty; names them.
+
+    The others wait for the next time: one that cannot be flushed does not keep the rest closed. Right however
+    often it is begun anew.
 
     `rewrite` False: the server forbids BGREWRITEAOF, and its version is known not to tear scripts.
     Errors: UnavailableError, RedisAwayError; what was not opened stays closed.
@@ -67,15 +70,11 @@ async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bo
         if not shards:
             return []
         if rewrite:
-            await _rewrite_file(link)
+            await _rewrite_once(link, run_id)
         await _continue_streams(pool, link)
-        while True:
-            while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
-                pass
-            opened = await _rebuild(pool, link, shards, run_id, now=now)
-            if opened is not None:
-                return opened
-            await asyncio.sleep(REWRITE_POLL_S)
+        while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
+            pass
+        return await _rebuild(pool, link, shards, run_id, now=now)
 
 
 async def _closed(link: Link) -> tuple[str, list[int]]:
@@ -83,6 +82,14 @@ async def _closed(link: Link) -> tuple[str, list[int]]:
     replies = await link.send([("GET", keyspace.fence(shard)) for shard in range(keyspace.SHARDS)])
     run_id = replies.run_id.encode()
     return replies.run_id, [shard for shard, value in enumerate(replies.values) if value != run_id]
+
+
+async def _rewrite_once(link: Link, run_id: str) -> None:
+    """Once for each run of the server (R25), however often certifying is begun."""
+    done = (await link.send([("GET", keyspace.REWRITTEN)])).values[0]
+    if done != run_id.encode():
+        await _rewrite_file(link)
+        await Counters(link).send_all([("SET", keyspace.REWRITTEN, run_id)])
 
 
 async def _rewrite_file(link: Link) -> None:
@@ -128,28 +135,25 @@ def _last_given(reply: Sequence[object]) -> tuple[int, int]:
 
 async def _rebuild(
     pool: postgres.Pool, link: Link, shards: Sequence[int], run_id: str, *, now: datetime
-) -> list[int] | None:
-    """Replaces the counters of these shards by the flushed sums and opens them; None if a journal has more.
+) -> list[int]:
+    """Replaces the counters of those shards whose journals are empty by the flushed sums, and opens them.
 
     The cursor rows are locked, so nobody flushes meanwhile. The corrections go in a transaction before: if
     they outlived an open shard, they would be taken back from sums that never held the duplicates.
     """
-    params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
     async with postgres.transaction(pool) as connection:
-        if not await _drained(connection, link, params):
-            return None
-        await postgres.execute(connection, flush_sql.forget_corrections, params)
+        drained = await _drained(connection, link, shards)
+        await postgres.execute(connection, flush_sql.forget_corrections, {"shards": drained})
     async with postgres.transaction(pool) as connection:
-        if not await _drained(connection, link, params):
-            return None
+        drained = await _drained(connection, link, drained)
         present, closed = await _closed(link)
         _same_run(present, run_id)
-        still = [shard for shard in shards if shard in closed]  # another one may have opened some
-        await _put_all_back(connection, link, params | {"shards": still})
+        ready = [shard for shard in drained if shard in closed]  # another one may have opened some
+        await _put_all_back(connection, link, ready, now=now)
         _same_run(link.run_id, run_id)
-        fences: list[Command] = [("SET", keyspace.fence(shard), run_id) for shard in still]
+        fences: list[Command] = [("SET", keyspace.fence(shard), run_id) for shard in ready]
         await Counters(link).send_all(fences)
-        return still
+        return ready
 
 
 def _same_run(present: str, run_id: str) -> None:
@@ -157,18 +161,22 @@ def _same_run(present: str, run_id: str) -> None:
         raise RedisAwayError("the server changed while it was certified")
 
 
-async def _drained(connection: postgres.Connection, link: Link, params: postgres.Params) -> bool:
-    """Locks the cursors, and tells whether nothing waits past them."""
+async def _drained(connection: postgres.Connection, link: Link, shards: Sequence[int]) -> list[int]:
+    """Locks the cursors, and names the shards in whose journals nothing waits past them."""
+    params = {"shards": list(shards)}
     cursors = await postgres.rows(connection, flush_sql.wait_for_cursors, params, flush.Cursor)
     replies = await link.send(
         [("XRANGE", keyspace.journal(c.shard), f"({c.last_id}", "+", "COUNT", 1) for c in cursors]
     )
-    return not any(replies.values)
+    return [cursor.shard for cursor, reply in zip(cursors, replies.values, strict=True) if reply == []]
 
 
-async def _put_all_back(connection: postgres.Connection, link: Link, params: postgres.Params) -> None:
+async def _put_all_back(
+    connection: postgres.Connection, link: Link, shards: Sequence[int], *, now: datetime
+) -> None:
+    params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
     counters = Counters(link)
-    await _drop_counters(link, frozenset(cast("list[int]", params["shards"])))
+    await _drop_counters(link, frozenset(shards))
     async for sums in _pages(connection, sql.counters, params, _Sum):
         await counters.send_all([command for item in sums for command in _put_back(item)])
     async for versions in _pages(connection, sql.versions, params, _Version):

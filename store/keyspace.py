@@ -13,8 +13,10 @@ from policies.period import Period
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
 # k:{s042}                          corrections that were applied: set of their ids
+# rewritten                         run_id of the server whose append-only file was rewritten last
 
 SHARDS = 256
+REWRITTEN = "rewritten"
 MARK_BUCKETS = 4096
 """Per shard and day. At 100,000,000 events a day about 95 marks a bucket: a small listpack."""
 DAY_S = 86_400

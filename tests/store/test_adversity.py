@@ -8,7 +8,7 @@ from policies import limits
 from service.context import Context
 from service.usecases import check, subscribe, tenants
 from service.usecases.check import Check
-from store import certify, flush, keyspace, postgres
+from store import certify, fitness, flush, keyspace, postgres
 from store.link import Link, RedisAwayError
 from tests.conftest import NOW
 from tests.store import ledger
@@ -122,8 +122,43 @@ async def test_a_second_certifier_leaves_open_shards_alone(counting: Context, re
     second = Link(redis_url)
     opened = await certify._rebuild(counting.pool, second, closed, run_id, now=NOW)
     await second.close()
-    assert opened in ([], None)
+    assert opened == []
     assert await levels(counting) == (142, 0, 0)
+
+
+async def test_a_shard_that_cannot_be_flushed_keeps_no_other_closed(counting: Context):
+    """After a restart: what Postgres refuses waits behind its own fence, and is not dropped."""
+    link = counting.counters.link
+    stuck, other = keyspace.shard_of("acme"), keyspace.shard_of("other")
+    assert stuck != other
+    await ledger.subscribed(counting, "other", "free")
+    await statuses(counting, event(1, 10), event(1, 20, tenant_id="other"))
+    async with postgres.transaction(counting.pool) as connection:
+        await connection.execute(b"alter table usage_keys add check (tenant_id <> 'acme')")
+    await link.send([("DEL", keyspace.fence(shard)) for shard in (stuck, other)])
+    assert await certify.certify(counting.pool, link, now=NOW) == [other]
+    assert await certify.uncertified(link) == [stuck]
+    assert await stored(counting, "other") == (1, 20)
+    async with postgres.transaction(counting.pool) as connection:
+        await connection.execute(b"alter table usage_keys drop constraint usage_keys_tenant_id_check")
+    assert await certify.certify(counting.pool, link, now=NOW) == [stuck]
+    assert await stored(counting) == (1, 10)
+    assert await levels(counting) == (10, 0, 0)
+
+
+async def test_the_file_is_rewritten_once_for_each_run_of_the_server(counting: Context):
+    async def rewritten() -> str:
+        info = (await counting.counters.link.send([("INFO", "persistence")])).values[0]
+        return fitness.parse_info(info.decode())["aof_rewrites"]
+
+    first = await rewritten()
+    await counting.counters.link.send([("DEL", keyspace.fence(7))])
+    assert await certify.certify(counting.pool, counting.counters.link, now=NOW) == [7]
+    assert await rewritten() == first
+    commands = [("DEL", keyspace.fence(7)), ("SET", keyspace.REWRITTEN, "another run")]
+    await counting.counters.link.send(commands)
+    assert await certify.certify(counting.pool, counting.counters.link, now=NOW) == [7]
+    assert await rewritten() != first
 
 
 async def test_a_server_that_changes_while_it_is_certified_stays_closed(counting: Context):
