@@ -140,6 +140,59 @@ class PlanVersion(Noun, frozen=True):
     restricted_days: int = 0
 
 
+class AddonVersion(Noun, frozen=True):
+    """An add-on's immutable compiled content: what it adds to a plan, once for each unit that is held."""
+
+    version: str
+    """`token-pack@1b6f02aa`, as of a plan version."""
+    addon_id: str
+    name: str
+    currency: str
+    price: str
+    interval: BillingInterval
+    source: str
+    plans: tuple[str, ...]
+    """Ids of the plans that it may be held with."""
+    features: dict[str, Feature]
+    terms: dict[str, Terms]
+    """Metered terms of an add-on say only `included` and the interval."""
+
+
+class Guard(Noun, frozen=True):
+    """One hand-written `forbid`: it may only take away, and holds for every plan version of its features."""
+
+    id: str
+    source: str
+    """`guards/region.cedar:3`: the line that its first annotation or keyword stands on."""
+    text: str
+    """The policy as it is written, annotations and comments inside it included."""
+    reason: str
+    """Its `@reason`: the sentence that a refused caller is told."""
+    features: tuple[str, ...] | None = None
+    """The features of its scope; None is an explicit "all"."""
+    request_keys: tuple[str, ...] = ()
+    """The keys of `context.request` that it reads."""
+    tags: tuple[str, ...] = ()
+    """The metadata of the tenant that it reads, by key."""
+
+
+InvariantRule = Literal[
+    "ladder-monotone", "addons-only-add", "unpaid-only-always", "costly-bounded", "never-errors"
+]
+Severity = Literal["error", "warning"]
+
+
+class Invariant(Noun, frozen=True):
+    """What must hold of every catalog that is published."""
+
+    name: str
+    rule: InvariantRule
+    severity: Severity
+    source: str
+    exempt: tuple[str, ...] = ()
+    """Plans (or add-ons) that the rule does not bind: `except` in the file."""
+
+
 class Catalog(Noun, frozen=True):
     """All plan files at one revision, compiled."""
 
@@ -150,3 +203,8 @@ class Catalog(Noun, frozen=True):
     """By plan id."""
     fallback_plan: str | None = None
     ladder: tuple[str, ...] = ()
+    addons: dict[str, AddonVersion] = {}
+    """By add-on id."""
+    guards: tuple[Guard, ...] = ()
+    """In the order of path and line."""
+    invariants: tuple[Invariant, ...] = ()
