@@ -101,6 +101,8 @@ FEATURES: Final = 1_000
 PLANS: Final = 1_000
 ADDONS: Final = 50
 """Add-ons of one subscription."""
+INVARIANTS: Final = 50
+"""Rules of one catalog; there are five kinds, each with exceptions of its own."""
 CAPS: Final = 4
 """Caps of one feature in one plan: each is an axis of the decision table."""
 TIERS: Final = 50

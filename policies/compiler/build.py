@@ -2,19 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from policies import model
-from policies.compiler import check, source
-from policies.compiler.fields import FeatureSource, FeaturesSource
+from policies.compiler import build_terms, check, source
+from policies.compiler.fields import FeatureSource, FeaturesSource, InvariantSource
 from policies.compiler.findings import Finding, Findings
-from policies.compiler.numbers import scaled
-from policies.compiler.source import CatalogSource, PlanFile
-from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
-from policies.compiler.terms_fields import CapSource, MeteredSource, OverageSource, TierSource
+from policies.compiler.source import AddonFile, CatalogSource, PlanFile
 
 _COMBINE: Final[dict[str, model.Combine]] = {
     "boolean": "any",
@@ -87,10 +83,14 @@ def _catalog(said: CatalogSource, files: Mapping[str, str]) -> model.Catalog:
     assert said.features is not None
     features = _features(said.features)
     plans = [_plan(file, features) for file in said.plans]
+    addons = [_addon(file, features) for file in said.addons]
+    invariants = (said.invariants.invariants if said.invariants else None) or ()
     return model.Catalog(
         hash=text_hash(files),
         features=features,
         plans={plan.plan_id: plan for plan in sorted(plans, key=lambda plan: plan.plan_id)},
+        addons={addon.addon_id: addon for addon in sorted(addons, key=lambda addon: addon.addon_id)},
+        invariants=tuple(_invariant(invariant) for invariant in invariants),
         fallback_plan=said.features.fallback_plan,
         ladder=tuple(step.value for step in said.features.ladder),
     )
@@ -128,18 +128,14 @@ def _feature(feature_id: str, said: FeatureSource) -> model.Feature:
 
 
 def _plan(file: PlanFile, features: dict[str, model.Feature]) -> model.PlanVersion:
-    plan = file.plan
+    plan = file.said
     assert plan is not None
     assert plan.plan is not None
     assert plan.name is not None
     assert plan.currency is not None
     assert plan.price is not None
     assert plan.interval is not None
-    terms = {
-        feature_id: terms
-        for feature_id in sorted(file.terms)
-        if (terms := _terms(file.terms[feature_id], features[feature_id])) is not None
-    }
+    terms = build_terms.of_file(file.terms, features)
     bare = model.PlanVersion(
         version="",
         plan_id=plan.plan,
@@ -157,59 +153,37 @@ def _plan(file: PlanFile, features: dict[str, model.Feature]) -> model.PlanVersi
     return msgspec.structs.replace(bare, version=f"{plan.plan}@{content_hash(bare)[:8]}")
 
 
-def _terms(said: TermsSource | None, feature: model.Feature) -> model.Terms | None:
-    assert said is not None
-    if isinstance(said, SwitchSource):
-        return model.BooleanTerms(source=said.at.source) if said.given else None
-    if isinstance(said, ValueSource):
-        value = scaled(said.value, feature.decimals) if isinstance(said.value, Decimal) else said.value
-        return model.StaticTerms(source=said.at.source, value=value, display=str(said.value))
-    return _metered(said, feature)
+def _addon(file: AddonFile, features: dict[str, model.Feature]) -> model.AddonVersion:
+    addon = file.said
+    assert addon is not None
+    assert addon.addon is not None
+    assert addon.name is not None
+    assert addon.currency is not None
+    assert addon.price is not None
+    assert addon.interval is not None
+    terms = build_terms.of_file(file.terms, features)
+    bare = model.AddonVersion(
+        version="",
+        addon_id=addon.addon,
+        name=addon.name,
+        currency=addon.currency,
+        price=addon.price,
+        interval=addon.interval,
+        source=addon.key("addon").source,
+        plans=tuple(sorted(plan.value for plan in addon.plans)),
+        features={feature_id: features[feature_id] for feature_id in terms},
+        terms=terms,
+    )
+    return msgspec.structs.replace(bare, version=f"{addon.addon}@{content_hash(bare)[:8]}")
 
 
-def _metered(said: MeteredSource, feature: model.Feature) -> model.MeteredTerms:
-    assert said.included is not None
-    return model.MeteredTerms(
+def _invariant(said: InvariantSource) -> model.Invariant:
+    assert said.name is not None
+    assert said.rule is not None
+    return model.Invariant(
+        name=said.name,
+        rule=said.rule,
+        severity=said.severity,
         source=said.at.source,
-        included=_scaled(said.included, feature),
-        included_source=said.key("included").source,
-        interval=said.interval,
-        anchor=said.anchor,
-        overage=_overage(said.overage, feature) if said.overage else None,
-        caps=tuple(_cap(cap, feature) for cap in said.caps),
-        thresholds=tuple(threshold.value for threshold in said.thresholds),
+        exempt=tuple(sorted(plan.value for plan in said.exempt)),
     )
-
-
-def _overage(said: OverageSource, feature: model.Feature) -> model.Overage:
-    assert said.model is not None
-    return model.Overage(
-        source=said.at.source,
-        up_to=_scaled(said.up_to, feature),
-        model=said.model,
-        unit_amount=said.unit_amount,
-        size=_scaled(said.size, feature),
-        amount=said.amount,
-        tiers=tuple(_tier(tier, feature) for tier in said.tiers or ()),
-        minimum=said.minimum,
-    )
-
-
-def _tier(said: TierSource, feature: model.Feature) -> model.Tier:
-    return model.Tier(
-        up_to=_scaled(said.up_to, feature),
-        unit_amount=said.unit_amount or "0",
-        flat_amount=said.flat_amount or "0",
-    )
-
-
-def _cap(said: CapSource, feature: model.Feature) -> model.Cap:
-    limit = _scaled(said.limit, feature)
-    assert limit is not None
-    assert said.interval is not None
-    return model.Cap(source=said.at.source, limit=limit, interval=said.interval, per=said.per)
-
-
-def _scaled(quantity: Decimal | None, feature: model.Feature) -> int | None:
-    """Into units of 10^-decimals; None stays None, and unlimited is None too."""
-    return None if quantity is None or quantity.is_infinite() else scaled(quantity, feature.decimals)

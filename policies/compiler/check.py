@@ -1,15 +1,15 @@
 """Rules that hold between the fields and files of a catalog."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from policies import limits
-from policies.compiler import check_terms
+from policies.compiler import check_addons, check_invariants, check_terms, outline
 from policies.compiler.fields import FEATURE, FeatureSource, FeaturesSource
-from policies.compiler.findings import Findings, Place, quoted
+from policies.compiler.findings import Findings, Place, Slug, quoted
+from policies.compiler.outline import Outline
 from policies.compiler.records import Placed
-from policies.compiler.source import CatalogSource, PlanFile
-from policies.compiler.terms import SwitchSource
+from policies.compiler.source import AddonFile, CatalogSource, PlanFile
 
 _COMBINE: Final = {
     "boolean": ("any",),
@@ -18,6 +18,10 @@ _COMBINE: Final = {
     "decimal": ("max", "sum", "tightest"),
 }
 _LATER: Final = ("max", "unique")
+_THINGS: Final[dict[str, tuple[str, Slug]]] = {
+    "plan": ("plan", "duplicate-plan"),
+    "addon": ("add-on", "duplicate-addon"),
+}
 _ID: Final = re.compile(limits.CATALOG_ID_PATTERN)
 
 
@@ -30,13 +34,29 @@ def check(catalog: CatalogSource, findings: Findings) -> None:
     for feature in (known or {}).values():
         if feature is not None:
             _feature(feature, findings)
-    _plan_ids(catalog, findings)
-    for file in catalog.plans:
-        _plan(file, known, findings)
+    _ids("plan", catalog.plans, findings)
+    _ids("addon", catalog.addons, findings)
     if catalog.features is not None:
         _references(catalog.features, catalog.plan_ids, findings)
-    if known:
-        _unused(known, catalog, findings)
+    for addon in catalog.addons:
+        if addon.said is not None:
+            _known_plans("for", addon.said.plans, catalog.plan_ids, findings)
+    if catalog.invariants is not None:
+        check_invariants.check(catalog.invariants, catalog, findings)
+    if known is not None:
+        _offers(catalog, known, findings)
+
+
+def _offers(catalog: CatalogSource, known: dict[str, FeatureSource | None], findings: Findings) -> None:
+    """What plans and add-ons give, each alone and all together."""
+    for plan in catalog.plans:
+        _terms(plan, known, findings)
+    for addon in catalog.addons:
+        _terms(addon, known, findings)
+    plans = {plan.stem: outline.of(plan) for plan in catalog.plans}
+    check_addons.check(catalog.addons, plans, known, findings)
+    if plans:
+        _unused(known, [*plans.values(), *map(outline.of, catalog.addons)], findings)
 
 
 def _feature(feature: FeatureSource, findings: Findings) -> None:
@@ -92,29 +112,32 @@ def _unique_items(name: str, items: tuple[Placed[str], ...], findings: Findings)
         seen.add(item.value)
 
 
-def _plan_ids(catalog: CatalogSource, findings: Findings) -> None:
-    """A plan stands in the file of its name, so two files never hold the same plan."""
-    owners = {file.stem: file.path for file in catalog.plans}
-    for file in catalog.plans:
-        plan = file.plan
-        if plan is None or plan.plan is None or plan.plan == file.stem:
+def _ids(
+    noun: Literal["plan", "addon"], files: tuple[PlanFile, ...] | tuple[AddonFile, ...], findings: Findings
+) -> None:
+    """A plan or add-on stands in the file of its name, so two files never hold the same one."""
+    thing, slug = _THINGS[noun]
+    owners = {file.stem: file.path for file in files}
+    for file in files:
+        said: str | None = getattr(file.said, noun, None)
+        if file.said is None or said is None or said == file.stem:
             continue
-        at = plan.value("plan")
-        if plan.plan in owners:
-            message = f"plan {quoted(plan.plan)} stands in {owners[plan.plan]} already"
-            findings.error(at, "duplicate-plan", message, f"write plan: {file.stem}")
+        at = file.said.value(noun)
+        if said in owners:
+            message = f"{thing} {quoted(said)} stands in {owners[said]} already"
+            findings.error(at, slug, message, f"write {noun}: {file.stem}")
         else:
-            message = f"plan {quoted(plan.plan)} stands in {file.path}"
-            other = f", or write plan: {file.stem}" if _ID.fullmatch(file.stem) else ""
-            hint = f"rename the file to plans/{plan.plan}.yaml{other}"
-            findings.error(at, "file-name", message, hint)
-        owners.setdefault(plan.plan, file.path)
+            message = f"{thing} {quoted(said)} stands in {file.path}"
+            other = f", or write {noun}: {file.stem}" if _ID.fullmatch(file.stem) else ""
+            folder = file.path.partition("/")[0]
+            findings.error(at, "file-name", message, f"rename the file to {folder}/{said}.yaml{other}")
+        owners.setdefault(said, file.path)
 
 
-def _plan(file: PlanFile, known: dict[str, FeatureSource | None] | None, findings: Findings) -> None:
-    if file.plan is None or file.plan.features is None or known is None:
+def _terms(file: PlanFile | AddonFile, known: dict[str, FeatureSource | None], findings: Findings) -> None:
+    if file.said is None or file.said.features is None:
         return
-    for feature_id, said in file.plan.features.items():
+    for feature_id, said in file.said.features.items():
         terms = file.terms.get(feature_id)
         if feature_id not in known:
             hint = findings.suggest(feature_id, known) or "add it to features.yaml, or take it out"
@@ -130,9 +153,13 @@ def _plan(file: PlanFile, known: dict[str, FeatureSource | None] | None, finding
 def _references(features: FeaturesSource, plan_ids: set[str], findings: Findings) -> None:
     if features.fallback_plan is not None:
         _known_plan(features.fallback_plan, features.value("fallback_plan"), plan_ids, findings)
-    for step in features.ladder:
-        _known_plan(step.value, step.at, plan_ids, findings)
-    _unique_items("ladder", features.ladder, findings)
+    _known_plans("ladder", features.ladder, plan_ids, findings)
+
+
+def _known_plans(name: str, plans: tuple[Placed[str], ...], plan_ids: set[str], findings: Findings) -> None:
+    for plan in plans:
+        _known_plan(plan.value, plan.at, plan_ids, findings)
+    _unique_items(name, plans, findings)
 
 
 def _known_plan(plan_id: str, at: Place, plan_ids: set[str], findings: Findings) -> None:
@@ -141,18 +168,11 @@ def _known_plan(plan_id: str, at: Place, plan_ids: set[str], findings: Findings)
         findings.error(at, "unknown-plan", f"there is no plan {quoted(plan_id)}", hint)
 
 
-def _unused(known: dict[str, FeatureSource | None], catalog: CatalogSource, findings: Findings) -> None:
-    """Features that no plan has; silent while a plan cannot be read, or names a feature that is unknown."""
-    if not catalog.plans or not all(file.plan and file.plan.features is not None for file in catalog.plans):
+def _unused(known: dict[str, FeatureSource | None], givers: list[Outline], findings: Findings) -> None:
+    """Features that nothing gives; silent while a plan cannot be read, or names a feature that is unknown."""
+    given = {feature_id for giver in givers for feature_id in giver.gives}
+    if not all(giver.whole for giver in givers) or not given <= known.keys():
         return
-    if any(feature_id not in known for file in catalog.plans for feature_id in file.terms):
-        return
-    given = {
-        feature_id
-        for file in catalog.plans
-        for feature_id, terms in file.terms.items()
-        if not (isinstance(terms, SwitchSource) and not terms.given)
-    }
     for feature_id, feature in known.items():
         if feature_id not in given and feature is not None:
             findings.warning(feature.at, "unused-feature", f"no plan gives {quoted(feature_id)}")

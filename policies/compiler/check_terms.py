@@ -12,7 +12,7 @@ from policies.compiler.findings import Findings, Place, quoted
 from policies.compiler.numbers import decimals_of
 from policies.compiler.records import Record, camel
 from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
-from policies.compiler.terms_fields import CapSource, MeteredSource
+from policies.compiler.terms_fields import CapSource, MeteredSource, QuantitySource
 
 _LENGTHS: Final = ("hour", "day", "week", "month", "year", "never")
 
@@ -24,13 +24,13 @@ class _Amount(NamedTuple):
 
 
 def check(terms: TermsSource, feature_id: str, feature: FeatureSource, findings: Findings) -> None:
-    """Adds the findings of one feature's terms in one plan."""
+    """Adds the findings of one feature's terms in one plan or add-on."""
     if isinstance(terms, SwitchSource):
         return
     if feature.sound("decimals"):
         for amount in _amounts(terms):
             _fits(amount, feature_id, feature, findings)
-    if isinstance(terms, ValueSource):
+    if not isinstance(terms, MeteredSource):
         return
     if terms.overage is not None:
         check_prices.check(terms.overage, terms, findings)
@@ -44,17 +44,17 @@ def check(terms: TermsSource, feature_id: str, feature: FeatureSource, findings:
         findings.error(terms.keys["rollover"], "not-supported", message, hint)
 
 
-def _amounts(terms: ValueSource | MeteredSource) -> Iterator[_Amount]:
+def _amounts(terms: ValueSource | QuantitySource) -> Iterator[_Amount]:
     """Every finite quantity that could be read."""
     if isinstance(terms, ValueSource):
         if isinstance(terms.value, Decimal):
             yield _Amount("the value", terms.value, terms.value_at)
         return
-    records: list[Record] = [terms, *terms.caps]
-    if terms.rollover is not None:
-        records.append(terms.rollover)
-    if terms.overage is not None:
-        records += [terms.overage, *(terms.overage.tiers or ())]
+    records: list[Record] = [terms]
+    if isinstance(terms, MeteredSource):
+        records += terms.caps
+        records += [terms.rollover] if terms.rollover else []
+        records += [terms.overage, *(terms.overage.tiers or ())] if terms.overage else []
     for record in records:
         for attribute, at in record.values.items():
             value = getattr(record, attribute)

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final
 
 from policies import limits
+from policies.compiler import paths
 from policies.compiler.composer import Composer, RefusedError
 from policies.compiler.findings import Findings, Place
 from policies.compiler.nodes import Mapping, Scalar, Unreadable
@@ -39,12 +40,7 @@ def read(path: str, text: str, findings: Findings) -> Mapping | None:
 
 def _is_plain_text(path: str, text: str, findings: Findings) -> bool:
     """Size, signs and indentation: what needs no parser."""
-    if (
-        len(text) > limits.CATALOG_FILE_BYTES
-        or len(text.encode(errors="replace")) > limits.CATALOG_FILE_BYTES
-    ):
-        message = f"the file is larger than {limits.CATALOG_FILE_BYTES:,} bytes"
-        findings.error(Place(path=path), "too-large", message)
+    if not paths.is_within(path, text, limits.CATALOG_FILE_BYTES, findings):
         return False
     before = findings.errors
     for at in _places(path, text, INVISIBLE):

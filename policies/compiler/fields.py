@@ -1,18 +1,20 @@
-"""The fields of plan files and of features.yaml: the one table behind reader, checks and JSON Schema."""
+"""The fields of all catalog files but tests: the one table behind reader, checks and JSON Schema."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias, get_args
 
 from policies import limits
 from policies.compiler.kinds import Choice, Flag, Pattern, Text, catalog_id, key
 from policies.compiler.numbers import Money, Whole
 from policies.compiler.records import Field, ListOf, MapOf, Placed, PlacedOf, Record, RecordOf
-from policies.compiler.terms_fields import AnyTerms, TermsNode
+from policies.compiler.terms_fields import ADDON_TERMS, PLAN_TERMS, TermsNode
 from policies.model import (
     Aggregation,
     BillingInterval,
     Combine,
     EntityUse,
     FeatureType,
+    InvariantRule,
+    Severity,
     ValueType,
     WhenUnavailable,
 )
@@ -33,28 +35,34 @@ class TrialSource(Record, frozen=True):
     days: Annotated[int | None, Field(Whole(1, limits.TRIAL_DAYS), _DAYS, required=True)] = None
 
 
+Name: TypeAlias = Annotated[str | None, Field(Text(), "The name that customers see.", required=True)]
+Currency: TypeAlias = Annotated[
+    str | None,
+    Field(
+        Pattern("^[a-z]{3}$", "a currency code of three lower-case letters, such as usd"),
+        "ISO 4217.",
+        required=True,
+    ),
+]
+Price: TypeAlias = Annotated[
+    str | None, Field(Money(3), "Price of one billing interval, in major units.", required=True)
+]
+Billing: TypeAlias = Annotated[
+    BillingInterval | None,
+    Field(Choice("day", "week", "month", "year"), "How often it is billed.", required=True),
+]
+
+
 class PlanSource(Record, frozen=True):
     """One file in plans/."""
 
     plan: Annotated[
         str | None, Field(catalog_id(), "The plan's id, the same as the file's name.", required=True)
     ] = None
-    name: Annotated[str | None, Field(Text(), "The name that customers see.", required=True)] = None
-    currency: Annotated[
-        str | None,
-        Field(
-            Pattern("^[a-z]{3}$", "a currency code of three lower-case letters, such as usd"),
-            "ISO 4217.",
-            required=True,
-        ),
-    ] = None
-    price: Annotated[
-        str | None, Field(Money(3), "Price of one billing interval, in major units.", required=True)
-    ] = None
-    interval: Annotated[
-        BillingInterval | None,
-        Field(Choice("day", "week", "month", "year"), "How often the plan is billed.", required=True),
-    ] = None
+    name: Name = None
+    currency: Currency = None
+    price: Price = None
+    interval: Billing = None
     trial: Annotated[
         TrialSource | None, Field(RecordOf(TrialSource), "A free start; no overage while it runs.")
     ] = None
@@ -68,8 +76,37 @@ class PlanSource(Record, frozen=True):
     features: Annotated[
         dict[str, TermsNode] | None,
         Field(
-            MapOf(AnyTerms(), "feature", ids=None, most=limits.FEATURES),
+            MapOf(PLAN_TERMS, "feature", ids=None, most=limits.FEATURES),
             "What the plan gives.",
+            required=True,
+        ),
+    ] = None
+
+
+class AddonSource(Record, frozen=True):
+    """One file in addons/."""
+
+    addon: Annotated[
+        str | None, Field(catalog_id(), "The add-on's id, the same as the file's name.", required=True)
+    ] = None
+    name: Name = None
+    currency: Currency = None
+    price: Price = None
+    interval: Billing = None
+    plans: Annotated[
+        tuple[Placed[str], ...],
+        Field(
+            ListOf(PlacedOf(catalog_id()), "a plan of for", least=1, most=limits.PLANS),
+            "The plans that it may be held with.",
+            required=True,
+            name="for",
+        ),
+    ] = ()
+    features: Annotated[
+        dict[str, TermsNode] | None,
+        Field(
+            MapOf(ADDON_TERMS, "feature", ids=None, most=limits.FEATURES),
+            "What it adds, once for each unit that is held.",
             required=True,
         ),
     ] = None
@@ -178,5 +215,41 @@ class FeaturesSource(Record, frozen=True):
     ] = ()
 
 
+class InvariantSource(Record, frozen=True):
+    """One rule that every published catalog keeps."""
+
+    name: Annotated[str | None, Field(Text(), "What it promises, in words of yours.", required=True)] = None
+    rule: Annotated[
+        InvariantRule | None,
+        Field(Choice(*get_args(InvariantRule)), "What is verified at every publish.", required=True),
+    ] = None
+    severity: Annotated[
+        Severity, Field(Choice("error", "warning"), "Whether a catalog that breaks it is refused.")
+    ] = "error"
+    exempt: Annotated[
+        tuple[Placed[str], ...],
+        Field(
+            ListOf(PlacedOf(catalog_id()), "an exception", most=limits.PLANS),
+            "Plans and add-ons that it does not bind.",
+            name="except",
+        ),
+    ] = ()
+
+
+class InvariantsSource(Record, frozen=True):
+    """invariants.yaml."""
+
+    invariants: Annotated[
+        tuple[InvariantSource, ...] | None,
+        Field(
+            ListOf(RecordOf(InvariantSource), "an invariant", most=limits.INVARIANTS),
+            "What must hold of every catalog that is published.",
+            required=True,
+        ),
+    ] = None
+
+
 PLAN: Final = RecordOf(PlanSource)
+ADDON: Final = RecordOf(AddonSource)
+INVARIANTS: Final = RecordOf(InvariantsSource)
 FEATURES: Final = RecordOf(FeaturesSource)

@@ -31,7 +31,11 @@ Slug = Literal[
     "wrong-terms",
     "unknown-feature",
     "unknown-plan",
+    "unknown-addon",
     "duplicate-plan",
+    "duplicate-addon",
+    "duplicate-name",
+    "currency",
     "file-name",
     "overage",
     "tiers",
@@ -43,6 +47,7 @@ Slug = Literal[
     # this version
     "not-supported",
     "no-effect-yet",
+    "no-effect",
     "too-many",
 ]
 """The class of a finding: stable, so that scripts can filter by it."""

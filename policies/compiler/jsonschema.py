@@ -2,17 +2,25 @@
 
 from typing import Final, Literal
 
-from policies.compiler.fields import FEATURES, PLAN
+from policies.compiler.fields import ADDON, FEATURES, INVARIANTS, PLAN
 from policies.compiler.kinds import Schema
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_TITLES: Final = {"features": "features.yaml", "plan": "plans/*.yaml"}
+_FILES: Final[dict[str, tuple[str, Schema]]] = {
+    "features": ("features.yaml", FEATURES.schema),
+    "plan": ("plans/*.yaml", PLAN.schema),
+    "addon": ("addons/*.yaml", ADDON.schema),
+    "invariants": ("invariants.yaml", INVARIANTS.schema),
+}
+
+KINDS: Final = tuple(_FILES)
+FileKind = Literal["features", "plan", "addon", "invariants"]
 
 
-def schema_for(name: Literal["features", "plan"]) -> Schema:
+def schema_for(kind: FileKind) -> Schema:
     """JSON Schema (draft 2020-12) of one kind of file, made from the table that the reader uses.
 
     It lets through a little that the reader refuses (rules between fields), and nothing less.
     """
-    fields = {"features": FEATURES.schema, "plan": PLAN.schema}[name]
-    return {"$schema": _DIALECT, "title": f"Metergate: {_TITLES[name]}", **fields}
+    path, fields = _FILES[kind]
+    return {"$schema": _DIALECT, "title": f"Metergate: {path}", **fields}

@@ -2,6 +2,7 @@
 
 import re
 import typing
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -26,6 +27,8 @@ class Field(msgspec.Struct, frozen=True):
     """Feature types, or price models, that have this field; empty: all."""
     needed: tuple[str, ...] = ()
     """Feature types, or price models, that must have it."""
+    name: str = ""
+    """The name in the file, where the attribute cannot have it: `for`."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +59,8 @@ def table(struct: type[Record]) -> dict[str, tuple[str, Field]]:
     fields = {}
     for attribute, hint in typing.get_type_hints(struct, include_extras=True).items():
         if typing.get_origin(hint) is Annotated:
-            fields[camel(attribute)] = (attribute, typing.get_args(hint)[1])
+            field = typing.get_args(hint)[1]
+            fields[field.name or camel(attribute)] = (attribute, field)
     return fields
 
 
@@ -66,10 +70,14 @@ def camel(attribute: str) -> str:
 
 
 class RecordOf(Generic[R]):
-    """A group of known fields; unknown ones are refused."""
+    """A group of known fields; unknown ones are refused.
 
-    def __init__(self, struct: type[R]) -> None:
+    `elsewhere` are fields that a like group has: to miss them here is no slip of the pen. `where` says which.
+    """
+
+    def __init__(self, struct: type[R], *, elsewhere: Iterable[str] = (), where: str = "") -> None:
         self.struct = struct
+        self._elsewhere, self._where = frozenset(elsewhere), where
         self.fields: Final = table(struct)
         names = list(self.fields) if len(self.fields) <= _NAMED else self._required()
         self.says = f"a group of fields ({', '.join(names)}{'' if len(names) == len(self.fields) else ', …'})"
@@ -133,6 +141,10 @@ class RecordOf(Generic[R]):
         return f"{name} is {self.fields[name][1].kind.says}"
 
     def _unknown(self, entry: Entry, name: str, findings: Findings) -> None:
+        if entry.name in self._elsewhere:
+            message = f"field {quoted(entry.name)} belongs to {self._where}"
+            findings.error(entry.at, "misplaced-field", message, f"{name} has {', '.join(self.fields)}")
+            return
         near = findings.suggest(entry.name, self.fields) or f"{name} has {', '.join(self.fields)}"
         findings.error(entry.at, "unknown-field", f"unknown field {quoted(entry.name)}", near)
 

@@ -1,45 +1,70 @@
 """What the files of a catalog say, read strictly and kept with the place of every name and value."""
 
-import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Generic, TypeVar
 
 import msgspec
 
 from policies import limits
-from policies.compiler import document, terms
-from policies.compiler.fields import FEATURES, PLAN, FeaturesSource, PlanSource
+from policies.compiler import document, paths, terms
+from policies.compiler.fields import (
+    ADDON,
+    FEATURES,
+    INVARIANTS,
+    PLAN,
+    AddonSource,
+    FeatureSource,
+    FeaturesSource,
+    InvariantsSource,
+    PlanSource,
+)
 from policies.compiler.findings import Findings, Place
+from policies.compiler.records import Record, RecordOf
 from policies.compiler.terms import TermsSource
+from policies.compiler.terms_fields import ADDON_TERMS, PLAN_TERMS, AnyTerms, TermsNode
 
-FEATURES_FILE: Final = "features.yaml"
-_PLAN_FILE: Final = re.compile(r"plans/([^/]+)\.yaml")
-_LATER: Final = re.compile(r"(?:(addons|guards|tests)/.*|invariants\.yaml)", re.DOTALL)
-_PROSE: Final = re.compile(r"(?:[^/]+/)?[^/]+\.md")
+R = TypeVar("R", bound=Record)
+S = TypeVar("S", PlanSource, AddonSource)
+Known = Mapping[str, FeatureSource | None]
+"""The features of features.yaml; None where one could not be read."""
 
 
-class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file in plans/, as far as it could be read."""
+class SoldFile(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """One file in plans/ or addons/, as far as it could be read."""
 
     path: str
     stem: str
-    """The file's name, which is the plan's id."""
-    plan: PlanSource | None
+    """The file's name, which is the id of what it sells."""
+    said: S | None
     terms: dict[str, TermsSource | None]
     """By feature id, in the order of the file; None where the terms could not be read."""
+
+
+PlanFile = SoldFile[PlanSource]
+AddonFile = SoldFile[AddonSource]
 
 
 class CatalogSource(msgspec.Struct, frozen=True, kw_only=True):
     """All files, in the order of their paths."""
 
     features: FeaturesSource | None
-    plans: tuple[PlanFile, ...]
+    plans: tuple[PlanFile, ...] = ()
+    addons: tuple[AddonFile, ...] = ()
+    invariants: InvariantsSource | None = None
+    guards: dict[str, str] = {}
+    """Path → text of guards/*.cedar, unread; each is at most GUARD_FILE_BYTES."""
 
     @property
     def plan_ids(self) -> set[str]:
         """Every id that a plan has or, by its file's name, will have once the file can be read."""
-        ids = {file.plan.plan for file in self.plans if file.plan and file.plan.plan}
+        ids = {file.said.plan for file in self.plans if file.said and file.said.plan}
         return ids | {file.stem for file in self.plans}
+
+    @property
+    def addon_ids(self) -> set[str]:
+        """The same of add-ons."""
+        ids = {file.said.addon for file in self.addons if file.said and file.said.addon}
+        return ids | {file.stem for file in self.addons}
 
 
 def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
@@ -47,73 +72,65 @@ def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
 
     Bytes that were no UTF-8 should come as lone surrogates (`errors="surrogateescape"`): they are pointed at.
     """
-    if not _fits(files, findings):
-        return CatalogSource(features=None, plans=())
-    features = _features(files, findings)
-    plans = []
-    for path in sorted(files):
-        if len(path) > limits.CATALOG_PATH_LENGTH or not path.isprintable():
-            _foreign(path[: limits.CATALOG_PATH_LENGTH], findings)
-        elif match := _PLAN_FILE.fullmatch(path):
-            plans.append(_plan(path, match[1], files[path], features, findings))
-        elif path != FEATURES_FILE and not _PROSE.fullmatch(path):
-            _foreign(path, findings)
-    if not plans:
-        message = "the catalog has no plan"
-        findings.error(
-            Place(path="plans/"), "missing-file", message, "write the first one, such as plans/free.yaml"
-        )
-    return CatalogSource(features=features, plans=tuple(plans))
-
-
-def _fits(files: Mapping[str, str], findings: Findings) -> bool:
-    """Whether the catalog as a whole is small enough to be read at all."""
-    size = sum(len(text) for text in files.values())
-    if len(files) > limits.CATALOG_FILES:
-        message = f"a catalog has at most {limits.CATALOG_FILES:,} files, not {len(files):,}"
-    elif size > limits.CATALOG_BYTES:
-        message = f"a catalog has at most {limits.CATALOG_BYTES:,} bytes, not {size:,}"
-    else:
-        return True
-    findings.error(Place(path=min(files)), "too-large", message)
-    return False
-
-
-def _features(files: Mapping[str, str], findings: Findings) -> FeaturesSource | None:
-    if FEATURES_FILE not in files:
+    if not paths.fits(files, findings):
+        return CatalogSource(features=None)
+    found = paths.by_folder(files, findings)
+    if paths.FEATURES not in files:
         hint = "it lists everything that plans can give"
-        findings.error(Place(path=FEATURES_FILE), "missing-file", "the file is missing", hint)
-        return None
-    root = document.read(FEATURES_FILE, files[FEATURES_FILE], findings)
-    if root is None:
-        return None
-    return FEATURES.read(root, FEATURES_FILE, root.at, findings)
-
-
-def _plan(path: str, stem: str, text: str, features: FeaturesSource | None, findings: Findings) -> PlanFile:
-    root = document.read(path, text, findings)
-    plan = PLAN.read(root, "the plan", root.at, findings) if root else None
-    said = (plan.features if plan else None) or {}
+        findings.error(Place(path=paths.FEATURES), "missing-file", "the file is missing", hint)
+    if not found[paths.PLANS]:
+        hint = "write the first one, such as plans/free.yaml"
+        findings.error(Place(path="plans/"), "missing-file", "the catalog has no plan", hint)
+    for path in found[paths.TESTS]:
+        findings.error(
+            Place(path=path), "not-supported", "tests are not supported by this version yet", "take it out"
+        )
+    reader = _Reader(files, findings)
+    features = reader.record(paths.FEATURES, FEATURES, paths.FEATURES)
     known = (features.features if features else None) or {}
-    read = {
-        feature_id: terms.read(node, feature_id, known.get(feature_id), findings)
-        for feature_id, node in said.items()
-        if node is not None
-    }
-    return PlanFile(path=path, stem=stem, plan=plan, terms=read)
-
-
-def _foreign(path: str, findings: Findings) -> None:
-    at = Place(path=path)
-    if _LATER.fullmatch(path):
-        what = f"a file in {path.partition('/')[0]}/" if "/" in path else path
-        findings.error(at, "not-supported", f"{what} is not supported by this version yet", "take it out")
-        return
-    hint = ""
-    if re.fullmatch(r"plans/[^/]+\.(yml|YAML|YML|toml|json)", path):
-        hint = "a plan file ends in .yaml"
-    elif "/" not in path:
-        hint = findings.suggest(path, [FEATURES_FILE])
-    findings.error(
-        at, "unknown-file", "a catalog has no such file", hint or f"it has {FEATURES_FILE} and plans/*.yaml"
+    return CatalogSource(
+        features=features,
+        plans=tuple(reader.plan(path, known) for path in found[paths.PLANS]),
+        addons=tuple(reader.addon(path, known) for path in found[paths.ADDONS]),
+        invariants=reader.record(paths.INVARIANTS, INVARIANTS, paths.INVARIANTS),
+        guards={path: files[path] for path in found[paths.GUARDS] if reader.is_guard(path)},
     )
+
+
+class _Reader:
+    """Reads one file after the other."""
+
+    def __init__(self, files: Mapping[str, str], findings: Findings) -> None:
+        self._files, self._findings = files, findings
+
+    def record(self, path: str, form: RecordOf[R], name: str) -> R | None:
+        """The fields of a file; None if there is no such file, or if it is no group of fields."""
+        root = document.read(path, self._files[path], self._findings) if path in self._files else None
+        return form.read(root, name, root.at, self._findings) if root else None
+
+    def plan(self, path: str, known: Known) -> PlanFile:
+        """A file in plans/."""
+        plan = self.record(path, PLAN, "the plan")
+        said = self._terms(plan.features if plan else None, known, PLAN_TERMS)
+        return PlanFile(path=path, stem=paths.stem(path), said=plan, terms=said)
+
+    def addon(self, path: str, known: Known) -> AddonFile:
+        """A file in addons/."""
+        addon = self.record(path, ADDON, "the add-on")
+        said = self._terms(addon.features if addon else None, known, ADDON_TERMS)
+        return AddonFile(path=path, stem=paths.stem(path), said=addon, terms=said)
+
+    def is_guard(self, path: str) -> bool:
+        """Whether a file in guards/ may be read."""
+        self._findings.error(
+            Place(path=path), "not-supported", "guards are not supported by this version yet", "take it out"
+        )
+        return paths.is_within(path, self._files[path], limits.GUARD_FILE_BYTES, self._findings)
+
+    def _terms(
+        self, said: dict[str, TermsNode] | None, known: Known, form: AnyTerms
+    ) -> dict[str, TermsSource | None]:
+        return {
+            feature_id: terms.read(node, feature_id, known.get(feature_id), form, self._findings)
+            for feature_id, node in (said or {}).items()
+        }

@@ -1,4 +1,4 @@
-"""What one plan says of one feature, read in the form that the feature's type asks for."""
+"""What a plan or an add-on says of one feature, read in the form that the feature's type asks for."""
 
 from decimal import Decimal
 from typing import Final
@@ -12,7 +12,7 @@ from policies.compiler.findings import Findings, Place, quoted
 from policies.compiler.kinds import Flag, Text, mismatch
 from policies.compiler.nodes import Mapping, Scalar, Unreadable
 from policies.compiler.numbers import Quantity, Whole, meant
-from policies.compiler.terms_fields import METERED, MeteredSource, TermsNode
+from policies.compiler.terms_fields import METERED, AnyTerms, QuantitySource, TermsNode
 
 
 class SwitchSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,8 @@ class ValueSource(msgspec.Struct, frozen=True, kw_only=True):
     value_at: Place
 
 
-TermsSource = SwitchSource | ValueSource | MeteredSource
+TermsSource = SwitchSource | ValueSource | QuantitySource
+"""A plan's metered terms are a MeteredSource; an add-on's say no more than a QuantitySource holds."""
 
 _FLAG: Final = Flag()
 _INTEGER: Final = Whole(0, limits.QUANTITY_MAX)
@@ -39,7 +40,11 @@ _TEXT: Final = Text(limits.STATIC_VALUE_LENGTH)
 
 
 def read(
-    terms: TermsNode, feature_id: str, feature: FeatureSource | None, findings: Findings
+    terms: TermsNode,
+    feature_id: str,
+    feature: FeatureSource | None,
+    form: AnyTerms,
+    findings: Findings,
 ) -> TermsSource | None:
     """None when it could not be read; then its finding is written, here or at the feature.
 
@@ -54,10 +59,10 @@ def read(
             assert feature is not None
             return _value(terms, name, feature, findings)
         case "metered":
-            return _metered(terms, name, findings)
+            return _metered(terms, name, form, findings)
         case _:
             if isinstance(terms.node, Mapping) and any(e.name in METERED.fields for e in terms.node.entries):
-                METERED.read(terms.node, name, terms.at, findings)
+                form.metered.read(terms.node, name, terms.at, findings)
             return None
 
 
@@ -78,12 +83,14 @@ def _value(terms: TermsNode, name: str, feature: FeatureSource, findings: Findin
     return None if value is None else ValueSource(at=terms.at, value=value, value_at=terms.node.at)
 
 
-def _metered(terms: TermsNode, name: str, findings: Findings) -> MeteredSource | None:
+def _metered(terms: TermsNode, name: str, form: AnyTerms, findings: Findings) -> QuantitySource | None:
     node = terms.node
     if isinstance(node, Mapping | Unreadable):
-        return METERED.read(node, name, terms.at, findings)
+        read: QuantitySource | None = form.metered.read(node, name, terms.at, findings)
+        return read
     said = node.text if isinstance(node, Scalar) else ""
     included = said if said == "unlimited" else meant(said).removeprefix("write ") or "1_000"
-    message = mismatch(f"{name} is a metered feature: what a plan gives of it", "a group of fields", node)
-    findings.error(node.at, "wrong-terms", message, f"write {{included: {included}, interval: month}}")
+    subject = f"{name} is a metered feature: what {form.giver} gives of it"
+    message = mismatch(subject, "a group of fields", node)
+    findings.error(node.at, "wrong-terms", message, f"write {form.example % included}")
     return None

@@ -1,7 +1,7 @@
-"""The fields of a plan's terms for a metered feature: the table behind reader, checks and JSON Schema."""
+"""The fields of terms for a metered feature: the table behind reader, checks and JSON Schema."""
 
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -10,7 +10,7 @@ from policies.compiler.findings import Findings, Place
 from policies.compiler.kinds import Choice, Pattern, Schema
 from policies.compiler.nodes import Node
 from policies.compiler.numbers import Money, Quantity, Whole
-from policies.compiler.records import Field, ListOf, Placed, PlacedOf, Record, RecordOf
+from policies.compiler.records import Field, ListOf, Placed, PlacedOf, Record, RecordOf, table
 from policies.model import Anchor, CapScope, Interval, PriceModel
 
 _BY_TIERS: Final = ("graduated", "volume")
@@ -99,14 +99,14 @@ class CapSource(Record, frozen=True):
     ] = "tenant"
 
 
-class MeteredSource(Record, frozen=True):
-    """What a plan gives of a metered feature."""
+class QuantitySource(Record, frozen=True):
+    """What an add-on gives of a metered feature, and a plan at least."""
 
     included: Annotated[
         Decimal | None,
         Field(
             Quantity(unlimited=True),
-            "Units that the price of the plan includes, or unlimited.",
+            "Units that the price includes, or unlimited.",
             required=True,
         ),
     ] = None
@@ -124,6 +124,11 @@ class MeteredSource(Record, frozen=True):
             "Whether intervals begin with the subscription or the calendar (UTC).",
         ),
     ] = "subscription"
+
+
+class MeteredSource(QuantitySource, frozen=True):
+    """What a plan gives of a metered feature."""
+
     overage: Annotated[
         OverageSource | None,
         Field(
@@ -156,7 +161,7 @@ class MeteredSource(Record, frozen=True):
 
 
 class TermsNode(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan says of a feature, unread: its form depends on the feature's type."""
+    """What a plan or an add-on says of a feature, unread: its form depends on the feature's type."""
 
     at: Place
     """Of the feature's id."""
@@ -164,28 +169,36 @@ class TermsNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 METERED: Final = RecordOf(MeteredSource)
+ADDED: Final = RecordOf(
+    QuantitySource,
+    elsewhere=METERED.fields.keys() - table(QuantitySource).keys(),
+    where="plans, and this is an add-on",
+)
 
 
 class AnyTerms:
     """Keeps the node for `terms.read`, which knows the features."""
 
-    says = "what the plan gives of a feature"
-    schema: Final[Schema] = {
-        "anyOf": [
-            {"type": "boolean", "description": "Of a boolean feature: whether the plan gives it."},
-            {"type": ["string", "integer"], "description": "Of a static feature: its value."},
-            {
-                **METERED.schema,
-                "description": "Of a metered feature: how much, how often, and what more costs.",
-            },
-            {
-                "type": "object",
-                "description": "Of a static feature whose value is an object.",
-                "not": {"anyOf": [{"required": [name]} for name in METERED.fields]},
-            },
-        ]
-    }
+    def __init__(self, metered: RecordOf[Any], giver: str, example: str) -> None:
+        self.metered, self.giver, self.example = metered, giver, example
+        self.says = f"what {giver} gives of a feature"
+        self.schema: Final[Schema] = {
+            "anyOf": [
+                {"type": "boolean", "description": f"Of a boolean feature: whether {giver} gives it."},
+                {"type": ["string", "integer"], "description": "Of a static feature: its value."},
+                {**metered.schema, "description": f"Of a metered feature: what {giver} gives."},
+                {
+                    "type": "object",
+                    "description": "Of a static feature whose value is an object.",
+                    "not": {"anyOf": [{"required": [name]} for name in metered.fields]},
+                },
+            ]
+        }
 
     def read(self, node: Node, name: str, at: Place, findings: Findings) -> TermsNode:  # noqa: ARG002 (the protocol's)
         """As `Kind` says; nothing is refused here."""
         return TermsNode(at=at, node=node)
+
+
+PLAN_TERMS: Final = AnyTerms(METERED, "a plan", "{included: %s, interval: month}")
+ADDON_TERMS: Final = AnyTerms(ADDED, "an add-on", "{included: %s}")

@@ -3,11 +3,11 @@
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from policies.compiler import cedar, jsonschema
+from policies.compiler.jsonschema import FileKind
 from policies.model import Catalog
 from service import catalog_files
 from service.cli import session, settings, show
@@ -65,20 +65,18 @@ def show_policy(*, plan_id: str, feature_id: str, folder: Path | None, data: Pat
 
 
 @click.command("schema")
-@click.argument("kind", type=click.Choice(["features", "plan"]), required=False)
+@click.argument("kind", type=click.Choice(jsonschema.KINDS), required=False)
 @click.option("--cedar", "as_cedar", is_flag=True, help="Print the schema of the Cedar policies instead.")
 @catalog_option
 @settings.data_option
-def schema(
-    *, kind: Literal["features", "plan"] | None, folder: Path | None, data: Path | None, as_cedar: bool
-) -> None:
-    """Print the JSON Schema of features.yaml (features) or of the files in plans (plan).
+def schema(*, kind: FileKind | None, folder: Path | None, data: Path | None, as_cedar: bool) -> None:
+    """Print the JSON Schema of one kind of catalog file, such as features (features.yaml) or plan (plans/).
 
     Point your editor to it and it completes and explains the files while you write them. With --cedar: the
     schema that the Cedar policies of a catalog are checked with.
     """
     if as_cedar == (kind is not None):
-        raise click.UsageError("Say one of: features, plan, --cedar.")
+        raise click.UsageError(f"Say one of: {', '.join(jsonschema.KINDS)}, --cedar.")
     if kind is not None:
         show.json(jsonschema.schema_for(kind))
         return

@@ -37,9 +37,16 @@ def calls(files):
 
 
 def test_a_file_of_ten_megabytes_is_refused_before_it_is_parsed():
-    cost, found = calls({"features.yaml": "[" * 10_000_000, "plans/free.yaml": "{" * 10_000_000})
+    paths = ["features.yaml", "plans/free.yaml", "addons/pack.yaml", "invariants.yaml"]
+    cost, found = calls(dict.fromkeys(paths, "[" * 5_000_000) | {"features.yaml": "{" * 10_000_000})
     assert found == {"too-large"}
     assert cost < 1_000
+
+
+def test_a_guard_is_measured_before_it_is_read():
+    text = "// " + "é" * (limits.GUARD_FILE_BYTES // 2)
+    found = compile_catalog({"guards/a.cedar": text}).findings
+    assert ("guards/a.cedar", "too-large") in {(finding.path, finding.slug) for finding in found}
 
 
 def test_a_file_within_the_size_counts_its_bytes_not_its_signs():

@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from policies.compiler.build import compile_catalog
-from policies.model import BooleanTerms, MeteredTerms, StaticTerms
+from policies.model import BooleanTerms, InvariantRule, MeteredTerms, StaticTerms
 
 CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
 
@@ -79,6 +80,17 @@ def test_pro_is_the_plan_of_the_documentation(compiled):
     )
 
 
+def test_the_token_pack_adds_half_a_million_tokens_to_starter_and_pro(compiled):
+    pack = compiled.catalog.addons["token-pack"]
+    assert (pack.plans, pack.price, pack.terms["ai-tokens"].included) == (("pro", "starter"), "9", 500_000)
+
+
+def test_every_kind_of_invariant_is_shown(compiled):
+    invariants = compiled.catalog.invariants
+    assert [invariant.rule for invariant in invariants] == list(get_args(InvariantRule))
+    assert [invariant.exempt for invariant in invariants if invariant.exempt] == [("enterprise",)]
+
+
 def test_enterprise_has_tokens_without_limit(compiled):
     assert compiled.catalog.plans["enterprise"].terms["ai-tokens"].included is None
 
@@ -92,6 +104,8 @@ def test_sources_lead_to_the_line_that_says_it(compiled):
         pro.terms["ai-tokens"].overage.source: "overage:",
         pro.terms["ai-tokens"].caps[1].source: "limit: 20_000",
         compiled.catalog.features["api-calls"].source: "api-calls:",
+        compiled.catalog.addons["token-pack"].terms["ai-tokens"].included_source: "included: 500_000",
+        compiled.catalog.invariants[4].source: "never-errors",
     }
     for source, text in said.items():
         path, line = source.rsplit(":", 1)

@@ -9,11 +9,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from policies.compiler.build import compile_catalog
-from policies.compiler.fields import FEATURES, PLAN
-from policies.compiler.jsonschema import schema_for
+from policies.compiler.fields import ADDON, FEATURES, INVARIANTS, PLAN
+from policies.compiler.jsonschema import KINDS, schema_for
 
 CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
-PLANS = sorted((CATALOG / "plans").iterdir())
+FILES = sorted(CATALOG.rglob("*.yaml"))
+KINDS_OF = {"plans": "plan", "addons": "addon"}
+TABLES = {"plan": PLAN, "addon": ADDON, "features": FEATURES, "invariants": INVARIANTS}
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
@@ -90,18 +92,14 @@ def as_an_editor_reads_it(path):
     return [loaded, written(loaded)]
 
 
-@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
-def test_the_bundled_plans_fit_the_schema(path):
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CATALOG).as_posix())
+def test_the_bundled_files_fit_their_schema(path):
+    kind = KINDS_OF.get(path.parent.name, path.stem)
     for reading in as_an_editor_reads_it(path):
-        assert problems(schema_for("plan"), reading) == []
+        assert problems(schema_for(kind), reading) == []
 
 
-def test_the_bundled_features_fit_the_schema():
-    for reading in as_an_editor_reads_it(CATALOG / "features.yaml"):
-        assert problems(schema_for("features"), reading) == []
-
-
-@pytest.mark.parametrize(("name", "table"), [("plan", PLAN), ("features", FEATURES)])
+@pytest.mark.parametrize(("name", "table"), TABLES.items())
 def test_schema_and_reader_know_the_same_fields_with_a_sentence_for_each(name, table):
     def compare(schema, record):
         assert set(schema["properties"]) == set(record.fields)
@@ -160,7 +158,8 @@ def test_the_schema_underlines_what_the_reader_refuses():
 
 
 def test_the_schemas_are_plain_json():
-    for name in ("features", "plan"):
+    assert set(KINDS) == set(TABLES)
+    for name in KINDS:
         schema = schema_for(name)
         assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

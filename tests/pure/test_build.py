@@ -281,6 +281,78 @@ def test_a_plan_version_carries_only_the_features_that_it_speaks_of():
     assert catalog.plans["pro"].features.keys() == {"calls"}
 
 
+ADDON = """addon: pack
+name: Pack
+currency: usd
+price: "9.00"
+interval: year
+for: [pro, free]
+features:
+  {terms}
+"""
+
+
+def addon_of(terms, features="calls: {type: metered, name: Calls, decimals: 1}"):
+    seats = "\n  seats: {type: static, valueType: integer, name: Seats}"
+    files = {
+        "features.yaml": f"features:\n  {features}{seats}\n",
+        "addons/pack.yaml": ADDON.format(terms=terms),
+        "plans/pro.yaml": PLAN.format(terms="seats: 1"),
+        "plans/free.yaml": PLAN.format(terms="seats: 1").replace("plan: pro", "plan: free"),
+    }
+    compiled = compile_catalog(files)
+    assert compiled.findings == ()
+    return compiled.catalog.addons["pack"]
+
+
+def test_an_add_on_is_built_as_its_file_says_it():
+    addon = addon_of('calls: {included: "1.5", interval: day}')
+    assert (addon.addon_id, addon.price, addon.interval, addon.plans) == (
+        "pack",
+        "9",
+        "year",
+        ("free", "pro"),
+    )
+    assert addon.features.keys() == addon.terms.keys() == {"calls"}
+    terms = addon.terms["calls"]
+    assert (terms.included, terms.interval, terms.anchor) == (15, "day", "subscription")
+    assert (terms.source, terms.included_source, addon.source) == (
+        "addons/pack.yaml:8",
+        "addons/pack.yaml:8",
+        "addons/pack.yaml:1",
+    )
+    assert addon_of("calls: {included: unlimited}").terms["calls"].included is None
+
+
+def test_an_add_on_version_is_named_by_its_meaning():
+    first = addon_of("calls: {included: 5}")
+    same = addon_of('# a remark\n  calls: {anchor: subscription, included: "5"}')
+    other = addon_of("calls: {included: 6}")
+    unnamed = msgspec.structs.replace(first, version="")
+    assert first.version == same.version == f"pack@{content_hash(unnamed)[:8]}"
+    assert first.version != other.version
+
+
+def test_a_feature_that_only_an_add_on_gives_is_no_unused_one():
+    assert addon_of("{calls: {included: 5}, seats: 3}").terms["seats"].value == 3
+
+
+def test_invariants_are_kept_in_their_order_with_their_exceptions():
+    files = {
+        "features.yaml": "features: {sso: {type: boolean, name: SSO}}\nladder: [pro]\n",
+        "plans/pro.yaml": PLAN.format(terms="sso: true"),
+        "invariants.yaml": "invariants:\n"
+        "  - {name: no loss, rule: ladder-monotone, severity: warning}\n"
+        "  - {name: an end, rule: costly-bounded, except: [pro]}\n",
+    }
+    catalog = compile_catalog(files).catalog
+    assert [(each.name, each.rule, each.severity, each.exempt) for each in catalog.invariants] == [
+        ("no loss", "ladder-monotone", "warning", ()),
+        ("an end", "costly-bounded", "error", ("pro",)),
+    ]
+    assert [each.source for each in catalog.invariants] == ["invariants.yaml:2", "invariants.yaml:3"]
+
+
 @given(st.decimals(0, 10**6, places=6))
 def test_the_shortest_text_of_an_amount_is_the_same_number(amount):
     text = shortest(f"{amount:f}")

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from policies.compiler import jsonschema
 from service import config
 from service.cli import show
 from service.cli.program import COMMANDS, metergate
@@ -173,7 +174,7 @@ def test_a_policy_of_plans_with_errors_cannot_be_shown(folder):
 
 
 def test_the_schemas_of_the_files_and_of_the_policies(folder):
-    for kind in ("features", "plan"):
+    for kind in jsonschema.KINDS:
         assert json.loads(run("catalog", "schema", kind).output)["$schema"].startswith(
             "https://json-schema.org"
         )

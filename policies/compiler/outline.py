@@ -1,0 +1,54 @@
+"""What rules between files need to know of a plan or an add-on."""
+
+import msgspec
+
+from policies.compiler.source import AddonFile, PlanFile
+from policies.compiler.terms import SwitchSource, TermsSource
+from policies.compiler.terms_fields import MeteredSource, QuantitySource
+from policies.model import Anchor, CapScope, Interval
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature that is given. Of one that is not metered, or cannot be read, there is nothing to know."""
+
+    interval: Interval | None = None
+    anchor: Anchor | None = None
+    caps: frozenset[tuple[Interval, CapScope]] = frozenset()
+
+
+class Outline(msgspec.Struct, frozen=True, kw_only=True):
+    """One plan or add-on."""
+
+    id: str
+    currency: str | None
+    gives: dict[str, Given]
+    """By feature id; a feature whose terms cannot be read is given, too."""
+    whole: bool
+    """Whether all that it gives could be read by name."""
+
+
+def of(file: PlanFile | AddonFile) -> Outline:
+    """A plan or add-on as its file says it."""
+    said = file.said
+    return Outline(
+        id=file.stem,
+        currency=said.currency if said else None,
+        gives={
+            feature_id: given(terms)
+            for feature_id, terms in file.terms.items()
+            if not (isinstance(terms, SwitchSource) and not terms.given)
+        },
+        whole=said is not None and said.features is not None,
+    )
+
+
+def given(terms: TermsSource | None) -> Given:
+    """What one file says of one feature."""
+    if not isinstance(terms, QuantitySource):
+        return Given()
+    caps = terms.caps if isinstance(terms, MeteredSource) else ()
+    return Given(
+        interval=terms.interval if terms.sound("interval") else None,
+        anchor=terms.anchor if terms.sound("anchor") else None,
+        caps=frozenset((cap.interval, cap.per) for cap in caps if cap.interval and cap.sound("per")),
+    )
