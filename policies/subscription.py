@@ -40,13 +40,32 @@ TRANSITIONS: Final[dict[tuple[_Standing, Act], str | None]] = {
 """Every standing and act: None is allowed, a sentence is why it is refused."""
 
 
+class HeldAddon(Noun, frozen=True, kw_only=True, omit_defaults=False):
+    """An add-on version beside the plan, so many times."""
+
+    addon_id: str
+    addon_version: str
+    quantity: int = 1
+
+
 class Phase(Noun, frozen=True, kw_only=True, omit_defaults=False):
-    """One plan version for a half-open span; `end` None is until further notice."""
+    """One plan version with its add-ons for a half-open span; `end` None is until further notice."""
 
     plan_id: str
     plan_version: str
     start: datetime
     end: datetime | None = None
+    addons: tuple[HeldAddon, ...] = ()
+    """By add-on id; each id once."""
+
+
+class BillingFact(Noun, frozen=True, kw_only=True, omit_defaults=False):
+    """From an instant on, this billing status, until the next fact. One in the future is an edge to come."""
+
+    status: BillingStatus
+    since: datetime
+    reason: str = ""
+    """What happened, for people: `payment failed`."""
 
 
 class Subscription(Noun, frozen=True, kw_only=True, omit_defaults=False):
@@ -56,10 +75,11 @@ class Subscription(Noun, frozen=True, kw_only=True, omit_defaults=False):
     anchored_at: datetime
     """Periods with the anchor `subscription` are laid from here, billing and usage; it never moves (R16)."""
     created_at: datetime
-    billing_status: BillingStatus = "good"
     trial_ends_at: datetime | None = None
     phases: tuple[Phase, ...]
     """In order of time, without gaps; empty if it was cancelled before it began."""
+    billing: tuple[BillingFact, ...] = ()
+    """In order of time; good before the first of them."""
 
 
 def phase_at(subscription: Subscription, at: datetime) -> Phase | None:
