@@ -40,14 +40,15 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         timeout_s=limits.WORKER_REDIS_TIMEOUT_S,
         verify=not config.redis_config_forbidden,
     )
+    clock = clock or SystemClock()
     try:
         yield JobContext(
             config=config,
-            clock=clock or SystemClock(),
+            clock=clock,
             pool=pool,
             link=link,
             counters=Counters(link),
-            snapshots=Snapshots(pool, link),
+            snapshots=Snapshots(pool, link, now=clock.now),
         )
     finally:
         await link.close()

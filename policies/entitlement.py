@@ -15,7 +15,9 @@ from typing import Final, Literal
 import msgspec
 
 from policies import period, subscription
+from policies.grant import Grant
 from policies.model import BillingStatus, Catalog, Feature, MeteredTerms, Noun, PlanVersion, Terms
+from policies.override import Override
 from policies.period import Period
 from policies.subscription import Subscription
 
@@ -35,6 +37,12 @@ class Snapshot(Noun, frozen=True, kw_only=True):
     """A tenant that was closed has ended for good: no fallback plan."""
     subscriptions: tuple[Subscription, ...] = ()
     """Oldest first; at most one is alive at an instant."""
+    metadata: dict[str, str] = {}  # noqa: RUF012 - a Struct copies its default
+    """The platform's notes on the tenant, which guards may read."""
+    grants: tuple[Grant, ...] = ()
+    """By effective instant and id: those that hold, will hold, or held until not long ago."""
+    overrides: tuple[Override, ...] = ()
+    """By feature and start: the same."""
 
 
 class Right(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +130,7 @@ def _place(snapshot: Snapshot, catalog: Catalog, versions: Mapping[str, PlanVers
         return _Place()
     held = max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER)
     phase = subscription.phase_at(held, at)
-    status: BillingStatus = "ended" if phase is None else held.billing_status
+    status: BillingStatus = "ended" if phase is None else subscription.billing_status_at(held, at)
     if status == "ended" and catalog.fallback_plan is not None and not snapshot.closed:
         return _Place(plan=catalog.plans[catalog.fallback_plan], held=held, billing_status="good")
     return _Place(

@@ -85,6 +85,24 @@ IDEMPOTENCY_HOURS: Final = 24
 """How long an Idempotency-Key answers with the first response."""
 PHASES: Final = 32
 """Phases of a subscription that a snapshot carries; older ones stay in Postgres."""
+BILLING_FACTS: Final = 64
+"""Billing statuses of a subscription that a snapshot carries; older ones stay in Postgres."""
+ADDON_QUANTITY: Final = 100_000
+"""How many times one add-on is held; what it gives so many times is one quantity, and bounded as one."""
+GRANTS: Final = 200
+"""Grants of one tenant that have not ended: each is a bucket that a draw may have to look at."""
+GRANTS_CARRIED: Final = 400
+"""Grants in one snapshot: all that have not ended, and as many again for late events."""
+GRANT_BACK_DAYS: Final = EVENT_AGE_DAYS
+"""How far back a grant may take effect: no event that is older comes any more, so none could draw from it."""
+PRIORITY_MAX: Final = 1_000
+"""The priority that draws last; the plan's included quantity has 100."""
+OVERRIDES: Final = 200
+"""Features of one tenant whose terms are overridden at once."""
+OVERRIDES_CARRIED: Final = 400
+"""Overrides in one snapshot: all that hold, and as many again for late events."""
+FACTS_BACK_DAYS: Final = EVENT_AGE_DAYS + 5
+"""How long a grant or an override stays in the snapshot after its end: late events are weighed by it."""
 
 # --- catalog -------------------------------------------------------------------------------------
 CATALOG_FILE_BYTES: Final = 1_000_000

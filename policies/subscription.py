@@ -3,10 +3,10 @@
 A subscription is a list of phases in order of time: each is a plan version and a half-open span, each begins
 where the one before it ends, and only the last may be without an end. A change or an end that is scheduled is
 an edge in the future, so it takes effect at its instant without a write. What lies before `now` is never
-rewritten.
+rewritten. The same holds for its billing facts: what payments say of it, from an instant on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -18,7 +18,7 @@ from policies.model import BillingInterval, BillingStatus, Noun, PlanVersion
 from policies.period import Period
 
 State = Literal["pending", "active", "ended"]
-Act = Literal["change", "cancel", "resume"]
+Act = Literal["change", "cancel", "resume", "bill"]
 
 _Standing = Literal["pending", "active", "ending", "ended"]
 """State, with an active subscription whose end is scheduled told apart."""
@@ -27,15 +27,19 @@ TRANSITIONS: Final[dict[tuple[_Standing, Act], str | None]] = {
     ("pending", "change"): None,
     ("pending", "cancel"): None,
     ("pending", "resume"): "The subscription has not begun, so there is nothing to resume.",
+    ("pending", "bill"): None,
     ("active", "change"): None,
     ("active", "cancel"): None,
     ("active", "resume"): "No end is scheduled, so there is nothing to resume.",
+    ("active", "bill"): None,
     ("ending", "change"): None,
     ("ending", "cancel"): None,
     ("ending", "resume"): None,
+    ("ending", "bill"): None,
     ("ended", "change"): "The subscription has ended and cannot change; start a new one.",
     ("ended", "cancel"): "The subscription has ended already.",
     ("ended", "resume"): "The subscription has ended and cannot be resumed; start a new one.",
+    ("ended", "bill"): "The subscription has ended, and its billing status with it.",
 }
 """Every standing and act: None is allowed, a sentence is why it is refused."""
 
@@ -107,8 +111,19 @@ def scheduled(subscription: Subscription, at: datetime) -> Phase | None:
     return next((phase for phase in subscription.phases if phase.start > at), None)
 
 
+def billing_fact_at(subscription: Subscription, at: datetime) -> BillingFact | None:
+    """The billing fact that holds at an instant; None before the first."""
+    return next((fact for fact in reversed(subscription.billing) if fact.since <= at), None)
+
+
+def billing_status_at(subscription: Subscription, at: datetime) -> BillingStatus:
+    """What payments say of it at an instant."""
+    fact = billing_fact_at(subscription, at)
+    return "good" if fact is None else fact.status
+
+
 def next_edge(subscription: Subscription, at: datetime) -> datetime | None:
-    """The first instant after `at` at which the phase or the trial changes; None if nothing is scheduled."""
+    """The next instant at which phase, trial or billing status may change; None if nothing is scheduled."""
     return min((edge for edge in _edges(subscription) if edge > at), default=None)
 
 
@@ -140,6 +155,7 @@ def start(
     subscription_id: str,
     plan: PlanVersion,
     *,
+    addons: tuple[HeldAddon, ...] = (),
     start_at: datetime,
     now: datetime,
     anchor: datetime | None = None,
@@ -165,16 +181,22 @@ def start(
         anchored_at=anchored_at,
         created_at=now,
         trial_ends_at=start_at + timedelta(days=plan.trial_days) if trial and plan.trial_days else None,
-        phases=(Phase(plan_id=plan.plan_id, plan_version=plan.version, start=start_at),),
+        phases=(Phase(plan_id=plan.plan_id, plan_version=plan.version, start=start_at, addons=addons),),
     )
 
 
 def change(
-    subscription: Subscription, plan_id: str, plan_version: str, *, at_effective: datetime, now: datetime
+    subscription: Subscription,
+    plan_id: str,
+    plan_version: str,
+    *,
+    addons: tuple[HeldAddon, ...],
+    at_effective: datetime,
+    now: datetime,
 ) -> Subscription:
-    """The subscription on another plan version from an instant on; a change scheduled before is replaced.
+    """On this plan version with exactly these add-ons from an instant on; what was scheduled is replaced.
 
-    A change to the version that runs now only takes a scheduled change back. A scheduled end stays. A pending
+    A change to what runs now only takes a scheduled change back. A scheduled end stays. A pending
     subscription changes at its start at the earliest. Anchor, periods and trial stay (R16).
 
     Errors: ConflictError; nothing has changed.
@@ -187,10 +209,11 @@ def change(
         raise ConflictError(f"The subscription ends on {_said(end)}, before the change; resume it first.")
     begun = [phase for phase in subscription.phases if phase.start <= now] or [first]
     kept = _until(begun, at, running_to=end)
-    if kept and (kept[-1].plan_id, kept[-1].plan_version) == (plan_id, plan_version):
+    new = Phase(plan_id=plan_id, plan_version=plan_version, start=at, end=end, addons=addons)
+    if kept and msgspec.structs.replace(kept[-1], start=at, end=end) == new:
         phases = (*kept[:-1], msgspec.structs.replace(kept[-1], end=end))
     else:
-        phases = (*kept, Phase(plan_id=plan_id, plan_version=plan_version, start=at, end=end))
+        phases = (*kept, new)
     return msgspec.structs.replace(subscription, phases=phases)
 
 
@@ -223,6 +246,36 @@ def resume(subscription: Subscription, *, now: datetime) -> Subscription:
     return msgspec.structs.replace(subscription, phases=(*subscription.phases[:-1], last))
 
 
+def bill(
+    subscription: Subscription,
+    status: BillingStatus,
+    *,
+    reason: str,
+    now: datetime,
+    plan: PlanVersion | None = None,
+) -> Subscription:
+    """With this billing status from now on; what was scheduled after it is dropped.
+
+    With a plan, its days take it further: `grace` becomes `restricted`, and that `suspended`, each at its
+    instant and without a write. A status that holds already keeps its beginning and its reason, so that the
+    same word of a payment provider, said twice, gives no second grace. Days that are over count as passed.
+
+    Errors: ConflictError; nothing has changed.
+    """
+    permit(subscription, "bill", now)
+    present = billing_fact_at(subscription, now)
+    same = status == billing_status_at(subscription, now)
+    since = present.since if same and present is not None else now
+    course = [BillingFact(status=status, since=since, reason=reason), *_course(status, since, plan)]
+    due = [fact for fact in course if fact.since <= now][-1]
+    facts = [fact for fact in subscription.billing if fact.since <= now]
+    if due.status != billing_status_at(subscription, now):
+        facts = [fact for fact in facts if fact.since < now]
+        facts.append(BillingFact(status=due.status, since=now, reason=due.reason))
+    later = {fact.since: fact for fact in course if fact.since > now}  # of two at one instant the last
+    return msgspec.structs.replace(subscription, billing=(*facts, *later.values()))
+
+
 def permit(subscription: Subscription, act: Act, now: datetime) -> None:
     """Errors: ConflictError, with the table's sentence, where the act is not allowed."""
     refusal = TRANSITIONS[_standing(subscription, now), act]
@@ -244,6 +297,23 @@ def _until(phases: Iterable[Phase], at: datetime, *, running_to: datetime | None
     return (*kept[:-1], msgspec.structs.replace(kept[-1], end=end))
 
 
+def _course(status: BillingStatus, since: datetime, plan: PlanVersion | None) -> Iterator[BillingFact]:
+    """What a status becomes by the plan's days when nothing else is said."""
+    if plan is None:
+        return
+    if status == "grace":
+        since += timedelta(days=plan.grace_days)
+        yield BillingFact(status="restricted", since=since, reason=f"{_days(plan.grace_days)} of grace over")
+    if status in ("grace", "restricted"):
+        since += timedelta(days=plan.restricted_days)
+        over = f"{_days(plan.restricted_days)} of restricted use over"
+        yield BillingFact(status="suspended", since=since, reason=over)
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
+
+
 def _edges(subscription: Subscription) -> Iterable[datetime]:
     for phase in subscription.phases:
         yield phase.start
@@ -251,6 +321,8 @@ def _edges(subscription: Subscription) -> Iterable[datetime]:
             yield phase.end
     if subscription.trial_ends_at is not None:
         yield subscription.trial_ends_at
+    for fact in subscription.billing:
+        yield fact.since
 
 
 def _said(at: datetime) -> str:

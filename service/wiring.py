@@ -25,14 +25,15 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
     """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
     redis = link.Link(config.redis_url, verify=not config.redis_config_forbidden)
     pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
+    clock = clock or SystemClock()
     context = Context(
         config=config,
-        clock=clock or SystemClock(),
+        clock=clock,
         pool=pool,
         keys=api_keys.KeyRing(pool),
         counters=counters.Counters(redis),
         catalogs=catalogs.Catalogs(pool),
-        snapshots=snapshots.Snapshots(pool, redis),
+        snapshots=snapshots.Snapshots(pool, redis, now=clock.now),
         engine=Engine(on_fault=_log_fault),
         last_known=LastKnown(),
     )

@@ -1,4 +1,4 @@
-"""Catalogs: what was published, which one is active, and the plan versions that tenants are pinned to."""
+"""Catalogs: what was published, which is active, and the versions that subscriptions are pinned to."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from policies.model import Catalog, PlanVersion
+from policies.model import AddonVersion, Catalog, PlanVersion
 from store import postgres, queries
 
 sql = queries.Queries("catalogs")
@@ -31,14 +31,22 @@ class Meaning(msgspec.Struct, frozen=True):
     aggregation: str
 
 
+class Versions(msgspec.Struct, frozen=True):
+    """What subscriptions are pinned to, by version."""
+
+    plans: Mapping[str, PlanVersion]
+    addons: Mapping[str, AddonVersion]
+
+
 class Catalogs:
-    """What this process knows: the active catalog, refreshed once a second, and plan versions once read."""
+    """What this process knows: the active catalog, refreshed once a second, and versions once read."""
 
     def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
         self._refreshing = asyncio.Lock()
         self.active: Catalog | None = None
         self.versions: dict[str, PlanVersion] = {}
+        self.addon_versions: dict[str, AddonVersion] = {}
         self.meanings: dict[str, Meaning] = {}
 
     async def refresh(self) -> Catalog | None:
@@ -54,24 +62,35 @@ class Catalogs:
                 self.active = catalog
                 self.meanings = await meanings(connection)
                 self.versions = {plan.version: plan for plan in catalog.plans.values()}
+                self.addon_versions = {addon.version: addon for addon in catalog.addons.values()}
         return self.active
 
-    async def need(self, versions: Iterable[str]) -> Mapping[str, PlanVersion]:
-        """The plan versions that this process knows, after reading those of `versions` that it lacks.
+    async def need(self, plans: Iterable[str], addons: Iterable[str] = ()) -> Versions:
+        """The versions that this process knows, after reading those named that it lacks.
 
         Errors: UnavailableError.
         """
-        wanted = list(versions)
-        missing = [version for version in wanted if version not in self.versions]
-        if not missing:
-            return self.versions
-        known = self.versions  # a refresh may put another in its place while we wait
+        lacking_plans = [version for version in plans if version not in self.versions]
+        lacking_addons = [version for version in addons if version not in self.addon_versions]
+        known = Versions(self.versions, self.addon_versions)  # a refresh may replace them while we wait
+        if not lacking_plans and not lacking_addons:
+            return known
+        active = self.active.hash if self.active else ""
         async with postgres.transaction(self._pool) as connection:
-            params = {"versions": missing, "active": self.active.hash if self.active else ""}
-            bodies = await postgres.scalars(connection, sql.plan_versions, params)
-        found = {plan.version: plan for plan in (msgspec.json.decode(b, type=PlanVersion) for b in bodies)}
-        self.versions.update(found)
-        return {**known, **found}
+            bodies = await postgres.scalars(
+                connection, sql.plan_versions, {"versions": lacking_plans, "active": active}
+            )
+            addon_bodies = await postgres.scalars(
+                connection, sql.addon_versions, {"versions": lacking_addons, "active": active}
+            )
+        read_plans = [msgspec.json.decode(body, type=PlanVersion) for body in bodies]
+        read_addons = [msgspec.json.decode(body, type=AddonVersion) for body in addon_bodies]
+        self.versions.update((plan.version, plan) for plan in read_plans)
+        self.addon_versions.update((addon.version, addon) for addon in read_addons)
+        return Versions(
+            {**known.plans, **{plan.version: plan for plan in read_plans}},
+            {**known.addons, **{addon.version: addon for addon in read_addons}},
+        )
 
 
 async def read_active_hash(connection: postgres.Connection) -> str | None:
@@ -127,6 +146,14 @@ async def publish(
             "body": _json(plan),
         }
         await postgres.execute(connection, sql.insert_plan_version, row)
+    for addon in catalog.addons.values():
+        row = {
+            "addon_version": addon.version,
+            "catalog": catalog.hash,
+            "addon_id": addon.addon_id,
+            "body": _json(addon),
+        }
+        await postgres.execute(connection, sql.insert_addon_version, row)
     return new
 
 

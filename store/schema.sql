@@ -22,7 +22,6 @@ create table subscriptions (
   subscription_id  text not null,
   anchored_at      timestamptz not null,           -- periods are counted from here
   created_at       timestamptz not null,
-  billing_status   text not null default 'good',
   trial_ends_at    timestamptz,
   revision         bigint not null default 1,
   primary key (tenant_id, subscription_id)
@@ -37,10 +36,52 @@ create table subscription_phases (
   end_at           timestamptz,
   plan_id          text not null,
   plan_version     text not null,
+  addons           jsonb not null default '[]',    -- policies.subscription.HeldAddon, by add-on id
   primary key (tenant_id, subscription_id, start_at),
   foreign key (tenant_id, subscription_id) references subscriptions
 );
 create index phases_by_plan_version on subscription_phases (plan_version);
+
+-- What payments say of a subscription, each from an instant until the next; good before the first. One in
+-- the future takes effect at its instant with no write, and may be dropped until then; the past stays.
+create table billing_statuses (
+  tenant_id        text not null,
+  subscription_id  text not null,
+  since            timestamptz not null,
+  status           text not null,
+  reason           text not null,
+  primary key (tenant_id, subscription_id, since),
+  foreign key (tenant_id, subscription_id) references subscriptions
+);
+
+-- Extra quantity. A row is never changed but for voided_at, once.
+create table grants (
+  tenant_id        text not null references tenants,
+  grant_id         text not null,
+  feature_id       text not null,
+  quantity         bigint not null,                -- scaled
+  priority         integer not null,
+  effective_at     timestamptz not null,
+  expires_at       timestamptz,
+  created_at       timestamptz not null,
+  voided_at        timestamptz,
+  reason           text not null,
+  primary key (tenant_id, grant_id)
+);
+
+-- Replaced terms. A row is never changed but for lifted_at, once: by the next one for the feature, or by hand.
+create table overrides (
+  tenant_id        text not null references tenants,
+  override_id      text not null,
+  feature_id       text not null,
+  terms            jsonb not null,                 -- included, upTo, value of policies.override.Override
+  reason           text not null,
+  starts_at        timestamptz not null,
+  ends_at          timestamptz,
+  lifted_at        timestamptz,
+  primary key (tenant_id, override_id)
+);
+create unique index overrides_in_force on overrides (tenant_id, feature_id) where lifted_at is null;
 
 -- Snapshot versions that Redis may not know yet: written with the change, removed once Redis has them.
 create table snapshot_bumps (
@@ -65,6 +106,14 @@ create table plan_versions (
   plan_id          text not null,
   body             jsonb not null,                 -- policies.model.PlanVersion, with this catalog's lines
   primary key (plan_version, catalog)
+);
+
+create table addon_versions (
+  addon_version    text not null,                  -- token-pack@1b6f02aa, by content
+  catalog          text not null references catalogs,
+  addon_id         text not null,
+  body             jsonb not null,                 -- policies.model.AddonVersion, with this catalog's lines
+  primary key (addon_version, catalog)
 );
 
 -- What stored quantities mean, for life: written by the first publish that has the feature, never changed.

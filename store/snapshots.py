@@ -3,6 +3,8 @@
 import contextlib
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -26,8 +28,16 @@ class Bump(msgspec.Struct, frozen=True):
 class Snapshots:
     """The cache of one process. A miss costs one query; a tenant that is not known is remembered as such."""
 
-    def __init__(self, pool: postgres.Pool, link: Link, *, alive: int = limits.SNAPSHOTS_ALIVE) -> None:
+    def __init__(
+        self,
+        pool: postgres.Pool,
+        link: Link,
+        *,
+        now: Callable[[], datetime],
+        alive: int = limits.SNAPSHOTS_ALIVE,
+    ) -> None:
         self._pool = pool
+        self._now = now
         self._counters = Counters(link)
         self._alive = alive
         self._by_tenant: OrderedDict[str, Snapshot] = OrderedDict()
@@ -52,7 +62,7 @@ class Snapshots:
         Errors: UnavailableError.
         """
         async with postgres.transaction(self._pool) as connection:
-            snapshot = await read(connection, tenant_id)
+            snapshot = await read(connection, tenant_id, now=self._now())
         self._by_tenant[tenant_id] = snapshot
         self._by_tenant.move_to_end(tenant_id)
         while len(self._by_tenant) > self._alive:
@@ -100,9 +110,19 @@ class Snapshots:
         return len(bumps)
 
 
-async def read(connection: postgres.Connection, tenant_id: str) -> Snapshot:
-    """The snapshot inside a transaction; a tenant that does not exist has one too, with `known` false."""
-    params = {"tenant_id": tenant_id, "phases": limits.PHASES}
+async def read(connection: postgres.Connection, tenant_id: str, *, now: datetime) -> Snapshot:
+    """The snapshot inside a transaction; a tenant that does not exist has one too, with `known` false.
+
+    What ended so long before `now` that no late event can be weighed by it is left out.
+    """
+    params = {
+        "tenant_id": tenant_id,
+        "phases": limits.PHASES,
+        "billing": limits.BILLING_FACTS,
+        "grants": limits.GRANTS_CARRIED,
+        "overrides": limits.OVERRIDES_CARRIED,
+        "since": now - timedelta(days=limits.FACTS_BACK_DAYS),
+    }
     found = await postgres.scalars(connection, sql.snapshot, params)
     if not found:
         return Snapshot(tenant_id=tenant_id, version=0, known=False, subscriptions=())

@@ -1,13 +1,12 @@
-"""The subscriptions of tenants, with their phases."""
+"""The subscriptions of tenants, with their phases and their billing statuses."""
 
 from datetime import datetime
 
 import msgspec
 
 from policies import limits
-from policies.model import BillingStatus
-from policies.subscription import Phase, Subscription
-from store import postgres
+from policies.subscription import HeldAddon, Phase, Subscription
+from store import billing, postgres
 from store.queries import Queries
 
 _SQL = Queries("subscriptions")
@@ -24,9 +23,17 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     subscription_id: str
     anchored_at: datetime
     created_at: datetime
-    billing_status: BillingStatus
     trial_ends_at: datetime | None
     revision: int
+
+
+class _PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    plan_id: str
+    plan_version: str
+    start: datetime
+    end: datetime | None
+    addons: list[object]
+    """As the driver reads JSON."""
 
 
 async def latest(connection: postgres.Connection, tenant_id: str) -> Held | None:
@@ -35,14 +42,14 @@ async def latest(connection: postgres.Connection, tenant_id: str) -> Held | None
     if row is None:
         return None
     params = {"tenant_id": tenant_id, "subscription_id": row.subscription_id, "limit": limits.PHASES}
-    newest_first = await postgres.rows(connection, _SQL.phases, params, Phase)
+    newest_first = await postgres.rows(connection, _SQL.phases, params, _PhaseRow)
     subscription = Subscription(
         id=row.subscription_id,
         anchored_at=row.anchored_at,
         created_at=row.created_at,
-        billing_status=row.billing_status,
         trial_ends_at=row.trial_ends_at,
-        phases=tuple(reversed(newest_first)),
+        phases=tuple(_phase(one) for one in reversed(newest_first)),
+        billing=await billing.facts(connection, tenant_id, row.subscription_id),
     )
     return Held(subscription, row.revision)
 
@@ -60,19 +67,20 @@ async def add(connection: postgres.Connection, tenant_id: str, subscription: Sub
         "subscription_id": subscription.id,
         "anchored_at": subscription.anchored_at,
         "created_at": subscription.created_at,
-        "billing_status": subscription.billing_status,
         "trial_ends_at": subscription.trial_ends_at,
     }
     await postgres.execute(connection, _SQL.add, params)
     await _write_phases(connection, tenant_id, subscription.id, before=(), after=subscription.phases)
+    await billing.write(connection, tenant_id, subscription.id, before=(), after=subscription.billing)
     return Held(subscription, 1)
 
 
 async def replace(
     connection: postgres.Connection, tenant_id: str, before: Subscription, after: Subscription
 ) -> Held:
-    """Writes what differs between two states of a subscription's phases; its revision rises."""
+    """Writes what differs between two states of a subscription; its revision rises."""
     await _write_phases(connection, tenant_id, before.id, before=before.phases, after=after.phases)
+    await billing.write(connection, tenant_id, before.id, before=before.billing, after=after.billing)
     params = {"tenant_id": tenant_id, "subscription_id": before.id}
     (revision,) = await postgres.scalars(connection, _SQL.touch, params)
     return Held(after, revision)
@@ -92,4 +100,10 @@ async def _write_phases(
             await postgres.execute(connection, _SQL.drop_phase, whose | {"start": phase.start})
     for phase in after:
         if phase not in before:
-            await postgres.execute(connection, _SQL.add_phase, whose | msgspec.structs.asdict(phase))
+            addons = {"addons": msgspec.json.encode(phase.addons).decode()}
+            await postgres.execute(connection, _SQL.add_phase, whose | msgspec.structs.asdict(phase) | addons)
+
+
+def _phase(row: _PhaseRow) -> Phase:
+    addons = msgspec.convert(row.addons, tuple[HeldAddon, ...])
+    return Phase(**msgspec.structs.asdict(row) | {"addons": addons})

@@ -2,17 +2,20 @@
 
 from typing import Annotated, Final
 
+import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from policies import errors, limits
+from policies import limits
 from service.api import auth, decode, management, openapi, tenants, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
 from service.usecases import subscribe
-from service.usecases.subscribe import CancelWhen, ChangeWhen, SubscriptionView
+from service.usecases.offers import AddonWish
+from service.usecases.subscribe import CancelWhen, ChangeWhen
+from service.usecases.subscription_view import SubscriptionView
 
 _PATH: Final = "/v1/tenants/{tenant_id:str}/subscription"
 
@@ -21,10 +24,16 @@ class AddonBody(wire.Body, frozen=True):
     """An add-on, so many times."""
 
     addon_id: wire.CatalogId
-    quantity: Annotated[int, Meta(ge=1, le=limits.REQUESTED_MAX)] = 1
+    quantity: Annotated[int, Meta(ge=1, le=limits.ADDON_QUANTITY)] = 1
 
 
-Addons = Annotated[list[AddonBody], Meta(max_length=limits.ADDONS)]
+Addons = Annotated[
+    list[AddonBody],
+    Meta(
+        max_length=limits.ADDONS,
+        description="All add-ons, each in the active catalog's version; an empty list is none.",
+    ),
+]
 
 
 class StartBody(wire.Body, frozen=True):
@@ -34,11 +43,11 @@ class StartBody(wire.Body, frozen=True):
     start_at: wire.Instant | None = None
     anchor: wire.Instant | None = None
     trial: bool = False
-    addons: Addons | None = None
+    addons: Addons = msgspec.field(default_factory=list)
 
 
 class ChangeBody(wire.Body, frozen=True):
-    """Another plan, or without `planId` the newest version of the present one."""
+    """Another plan, other add-ons, or both; with neither, the newest version of the present plan."""
 
     when: ChangeWhen
     plan_id: wire.CatalogId | None = None
@@ -65,12 +74,12 @@ async def start_subscription(
     """Puts a tenant on a plan; 409 if it has a subscription."""
     tenant_id = tenants.own(caller, tenant_id)
     body = await decode.body(request, StartBody, strict_keys=True)
-    _refuse_addons(body.addons)
     wish = subscribe.Wish(
         plan_id=body.plan_id,
         start_at=None if body.start_at is None else wire.utc(body.start_at, "/startAt"),
         anchor=None if body.anchor is None else wire.utc(body.anchor, "/anchor"),
         trial=body.trial,
+        addons=_wishes(body.addons),
     )
     reply = await subscribe.start(context, management.order(request, caller), tenant_id, wish)
     return management.replied(reply, SubscriptionView)
@@ -96,12 +105,18 @@ async def change_subscription(
     context: NamedDependency[Context],
     caller: NamedDependency[Caller],
 ) -> Response[SubscriptionView]:
-    """Moves a subscription to another plan, now or at renewal; anchor and period stay."""
+    """Moves a subscription to another plan or other add-ons, now or at renewal; anchor and period stay.
+
+    `addons` are all that it has from then on. Left out, those that it has now stay, and where the new plan is
+    not sold with one of them, the answer is 409. With `addons` alone the plan's version stays; with neither,
+    the plan moves to its newest version. A change that was scheduled before is replaced.
+    """
     tenant_id = tenants.own(caller, tenant_id)
     body = await decode.body(request, ChangeBody, strict_keys=True)
-    _refuse_addons(body.addons)
     order = management.order(request, caller)
-    reply = await subscribe.change(context, order, tenant_id, plan_id=body.plan_id, when=body.when)
+    addons = None if body.addons is None else _wishes(body.addons)
+    move = subscribe.Move(plan_id=body.plan_id, addons=addons, when=body.when)
+    reply = await subscribe.change(context, order, tenant_id, move)
     return management.replied(reply, SubscriptionView)
 
 
@@ -141,9 +156,8 @@ async def resume_subscription(
     return management.replied(reply, SubscriptionView)
 
 
-def _refuse_addons(addons: list[AddonBody] | None) -> None:
-    if addons:
-        raise errors.invalid("/addons", "Add-ons are not supported by this version yet; leave them out.")
+def _wishes(addons: list[AddonBody]) -> list[AddonWish]:
+    return [AddonWish(addon_id=one.addon_id, quantity=one.quantity) for one in addons]
 
 
 ROUTES: Final = (

@@ -138,7 +138,7 @@ Metadata = Annotated[
     ],
     Meta(max_length=limits.METADATA_COUNT),
 ]
-"""A platform's own notes on a tenant: kept and given back, never decided on."""
+"""A platform's own notes on a tenant: kept and given back; of decisions only guards may read them."""
 
 Name = Annotated[
     str, Meta(min_length=1, max_length=limits.NAME_LENGTH, pattern=_PLAIN, extra={"explain": _line})

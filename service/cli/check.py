@@ -97,7 +97,7 @@ async def _ask(context: Context, question: Check) -> _Answer:
     version = decision.plan_version
     if not decision.clauses or version is None:
         return _Answer(decision=decision)
-    plan = (await context.catalogs.need([version]))[version]
+    plan = (await context.catalogs.need([version])).plans[version]
     return _Answer(decision=decision, policies=cedar.policies(plan, question.feature_id))
 
 

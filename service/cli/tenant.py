@@ -12,7 +12,7 @@ from service.cli.group import Group
 from service.context import Context
 from service.usecases import subscribe, tenants
 from service.usecases.changes import Reply
-from service.usecases.subscribe import SubscriptionView
+from service.usecases.subscription_view import SubscriptionView
 from service.usecases.tenants import TenantView
 
 
@@ -181,10 +181,11 @@ def change_tenant(
     *, tenant_id: str, plan_id: str | None, when: subscribe.ChangeWhen, data: Path | None, as_json: bool
 ) -> None:
     """Move TENANT to PLAN; without PLAN, to the newest version of the plan it is on."""
-    given.bounded(_Moved, tenant_id=tenant_id, plan_id=plan_id)
+    said = given.bounded(_Moved, tenant_id=tenant_id, plan_id=plan_id)
+    move = subscribe.Move(plan_id=said.plan_id, when=when)
     reply = session.use(
         data,
-        lambda context: subscribe.change(context, session.order(), tenant_id, plan_id=plan_id, when=when),
+        lambda context: subscribe.change(context, session.order(), tenant_id, move),
     )
     _told(reply, as_json=as_json)
 

@@ -104,8 +104,8 @@ async def resolve(
 ) -> Right:
     """The right to a feature, with the plan versions that it needs."""
     named = {phase.plan_version for held in snapshot.subscriptions for phase in held.phases}
-    versions = await context.catalogs.need(named)
-    return entitlement.resolve(snapshot, catalog=catalog, versions=versions, feature_id=feature_id, at=at)
+    plans = (await context.catalogs.need(named)).plans
+    return entitlement.resolve(snapshot, catalog=catalog, versions=plans, feature_id=feature_id, at=at)
 
 
 async def _case(context: Context, catalog: Catalog, question: Check, now: datetime) -> _Case:

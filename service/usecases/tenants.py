@@ -59,7 +59,9 @@ async def put(context: Context, order: Order, tenant_id: str, wish: Wish) -> Rep
         wanted = msgspec.structs.replace(held, **msgspec.structs.asdict(wish))
         if wanted == held:
             return _unchanged(held)
-        return _done(held, await tenants.update(connection, wanted, at=now), "tenant.update")
+        written = await tenants.update(connection, wanted, at=now)
+        told = tenant_id if wanted.metadata != held.metadata else None  # guards read metadata
+        return _done(held, written, "tenant.update", decisions_of=told)
 
     return await changes.carry_out(context, order, act, route="tenant.put", request=(tenant_id, wish))
 

@@ -14,6 +14,13 @@ from plan_versions v join catalogs c on c.hash = v.catalog
 where v.plan_version = any(%(versions)s)
 order by v.plan_version, (v.catalog = %(active)s) desc, c.published_at desc;
 
+-- name: addon_versions
+-- Add-on versions by name, with the lines of the active catalog where it has them, else of the newest that does.
+select distinct on (v.addon_version) v.body::text
+from addon_versions v join catalogs c on c.hash = v.catalog
+where v.addon_version = any(%(versions)s)
+order by v.addon_version, (v.catalog = %(active)s) desc, c.published_at desc;
+
 -- name: insert_catalog
 insert into catalogs (hash, files, body, message, author, published_at)
 values (%(hash)s, %(files)s, %(body)s, %(message)s, %(author)s, %(published_at)s)
@@ -22,6 +29,11 @@ on conflict (hash) do nothing;
 -- name: insert_plan_version
 insert into plan_versions (plan_version, catalog, plan_id, body)
 values (%(plan_version)s, %(catalog)s, %(plan_id)s, %(body)s)
+on conflict do nothing;
+
+-- name: insert_addon_version
+insert into addon_versions (addon_version, catalog, addon_id, body)
+values (%(addon_version)s, %(catalog)s, %(addon_id)s, %(body)s)
 on conflict do nothing;
 
 -- name: lock_activations

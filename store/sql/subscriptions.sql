@@ -1,6 +1,6 @@
 -- name: latest
 -- The subscription that was made last: the live one, if there is one.
-select subscription_id, anchored_at, created_at, billing_status, trial_ends_at, revision
+select subscription_id, anchored_at, created_at, trial_ends_at, revision
 from subscriptions
 where tenant_id = %(tenant_id)s
 order by created_at desc, subscription_id desc
@@ -8,7 +8,7 @@ limit 1
 
 -- name: phases
 -- The last phases of a subscription, newest first.
-select plan_id, plan_version, start_at as start, end_at as "end"
+select plan_id, plan_version, start_at as start, end_at as "end", addons
 from subscription_phases
 where tenant_id = %(tenant_id)s and subscription_id = %(subscription_id)s
 order by start_at desc
@@ -21,20 +21,20 @@ select max(end_at) from subscription_phases where tenant_id = %(tenant_id)s
 -- name: add
 -- A new subscription, its phases apart.
 insert into subscriptions
-  (tenant_id, subscription_id, anchored_at, created_at, billing_status, trial_ends_at)
+  (tenant_id, subscription_id, anchored_at, created_at, trial_ends_at)
 values
-  (%(tenant_id)s, %(subscription_id)s, %(anchored_at)s, %(created_at)s, %(billing_status)s, %(trial_ends_at)s)
+  (%(tenant_id)s, %(subscription_id)s, %(anchored_at)s, %(created_at)s, %(trial_ends_at)s)
 
 -- name: touch
--- Its next revision, after a change of its phases.
+-- Its next revision, after a change of its phases or its billing status.
 update subscriptions set revision = revision + 1
 where tenant_id = %(tenant_id)s and subscription_id = %(subscription_id)s
 returning revision
 
 -- name: add_phase
 -- A phase that begins or ends anew.
-insert into subscription_phases (tenant_id, subscription_id, start_at, end_at, plan_id, plan_version)
-values (%(tenant_id)s, %(subscription_id)s, %(start)s, %(end)s, %(plan_id)s, %(plan_version)s)
+insert into subscription_phases (tenant_id, subscription_id, start_at, end_at, plan_id, plan_version, addons)
+values (%(tenant_id)s, %(subscription_id)s, %(start)s, %(end)s, %(plan_id)s, %(plan_version)s, %(addons)s::jsonb)
 
 -- name: drop_phase
 -- A phase that is replaced, or that will not happen.

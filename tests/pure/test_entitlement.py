@@ -11,7 +11,7 @@ from policies import entitlement
 from policies.entitlement import Snapshot
 from policies.model import Cap, Feature
 from policies.period import Period
-from policies.subscription import Phase, Subscription
+from policies.subscription import BillingFact, Phase, Subscription
 from tests.pure import plans
 
 T0 = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -35,13 +35,15 @@ def day(month, number, hour=0, minute=0):
 
 
 def subscribed(*phases, sub_id="sub_1", **rest):
-    """Phases as (plan, start, end)."""
+    """Phases as (plan, start, end); `billing_status` from the very beginning."""
+    status = rest.pop("billing_status", None)
     return Subscription(
         id=sub_id, anchored_at=rest.pop("anchored_at", phases[0][1] if phases else T0), created_at=T0,
         phases=tuple(
             Phase(plan_id=plan.plan_id, plan_version=plan.version, start=start, end=end)
             for plan, start, end in phases
         ),
+        billing=(BillingFact(status=status, since=T0),) if status else (),
         **rest,
     )  # fmt: skip
 

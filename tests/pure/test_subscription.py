@@ -28,8 +28,10 @@ def started(plan_id="pro", *, start_at=T0, now=T0, **options) -> Subscription:
     return subscription.start("sub_1", plan(plan_id), start_at=start_at, now=now, **options)
 
 
-def to(held: Subscription, plan_id: str, at: datetime, now: datetime | None = None) -> Subscription:
-    return subscription.change(held, plan_id, f"{plan_id}@00000001", at_effective=at, now=now or at)
+def to(held: Subscription, plan_id: str, at: datetime, now: datetime | None = None, *, addons=()):
+    return subscription.change(
+        held, plan_id, f"{plan_id}@00000001", addons=addons, at_effective=at, now=now or at
+    )
 
 
 def plans_of(held: Subscription) -> list[str]:
@@ -166,6 +168,7 @@ def test_each_entry_of_the_table_is_what_happens(standing, act):
         "change": lambda: to(held, "team", now),
         "cancel": lambda: subscription.cancel(held, at_effective=now, now=now),
         "resume": lambda: subscription.resume(held, now=now),
+        "bill": lambda: subscription.bill(held, "paused", reason="asked to", now=now),
     }[act]
     refusal = subscription.TRANSITIONS[standing, act]
     if refusal is None:

@@ -55,9 +55,11 @@ LIFE = {
     "subscribed": lambda c: subscribe.start(c, ORDER, "acme", subscribe.Wish(plan_id="pro")),
     "subscribed twice": lambda c: subscribe.start(c, ORDER, "acme", subscribe.Wish(plan_id="pro")),
     "resumed without need": lambda c: subscribe.resume(c, ORDER, "acme"),
-    "changed": lambda c: subscribe.change(c, ORDER, "acme", plan_id="starter", when="now"),
-    "changed to the same": lambda c: subscribe.change(c, ORDER, "acme", plan_id="starter", when="now"),
-    "scheduled": lambda c: subscribe.change(c, ORDER, "acme", plan_id="free", when="renewal"),
+    "changed": lambda c: subscribe.change(c, ORDER, "acme", subscribe.Move(plan_id="starter", when="now")),
+    "changed to the same": lambda c: subscribe.change(
+        c, ORDER, "acme", subscribe.Move(plan_id="starter", when="now")
+    ),
+    "scheduled": lambda c: subscribe.change(c, ORDER, "acme", subscribe.Move(plan_id="free", when="renewal")),
     "ending": lambda c: subscribe.cancel(c, ORDER, "acme", when="periodEnd"),
     "ending already": lambda c: subscribe.cancel(c, ORDER, "acme", when="periodEnd"),
     "resumed": lambda c: subscribe.resume(c, ORDER, "acme"),
@@ -145,7 +147,7 @@ async def test_when_a_part_of_the_transaction_fails_nothing_of_it_stands(context
     clock.at += DAY
     order = Order(caller=BOB, idempotency_key="k")
     acts = (
-        lambda: subscribe.change(context, order, "acme", plan_id="free", when="now"),
+        lambda: subscribe.change(context, order, "acme", subscribe.Move(plan_id="free", when="now")),
         lambda: subscribe.cancel(context, order, "acme", when="now"),
         lambda: tenants.close(context, order, "acme"),
     )
@@ -162,7 +164,7 @@ async def test_a_change_that_postgres_refuses_leaves_no_line(context):
         await connection.execute("alter table subscription_phases add check (plan_id <> 'free')")
     before = await read(context, *STATE, LINES, BUMPS)
     with pytest.raises(psycopg.IntegrityError):
-        await subscribe.change(context, ORDER, "acme", plan_id="free", when="renewal")
+        await subscribe.change(context, ORDER, "acme", subscribe.Move(plan_id="free", when="renewal"))
     assert await read(context, *STATE, LINES, BUMPS) == before
 
 

@@ -16,7 +16,7 @@ async def test_another_process_decides_by_the_new_plan_in_its_next_check(countin
     async with wiring.open_context(config, clock) as other:
         (before,) = await check.check(other, [VOICE])
         assert (before.allowed, before.plan_id) == (False, "free")
-        await subscribe.change(counting, ledger.ORDER, "acme", plan_id="pro", when="now")
+        await subscribe.change(counting, ledger.ORDER, "acme", subscribe.Move(plan_id="pro", when="now"))
         (after,) = await check.check(other, [VOICE])
         assert (after.allowed, after.plan_id) == (True, "pro")
 
@@ -29,7 +29,7 @@ async def test_a_word_that_was_lost_is_said_again(counting: Context, config, clo
         wiring.open_context(deaf_config, clock) as deaf,
     ):
         await check.check(other, [VOICE])
-        await subscribe.change(deaf, ledger.ORDER, "acme", plan_id="pro", when="now")
+        await subscribe.change(deaf, ledger.ORDER, "acme", subscribe.Move(plan_id="pro", when="now"))
         (old,) = await check.check(other, [VOICE])
         assert old.plan_id == "free"
         assert await counting.snapshots.say_again() >= 1
