@@ -137,8 +137,21 @@ MONEY_DECIMALS: Final = 12
 STATIC_VALUE_LENGTH: Final = 4_000
 """Characters of a static feature's text, or of an object as JSON."""
 GUARD_FILE_BYTES: Final = 64 * 1024
+"""One file of guards."""
 GUARD_TOKENS: Final = 300
+"""Words and signs of one guard: Cedar's parser dies on long chains."""
 GUARD_DEPTH: Final = 32
+"""Brackets inside each other in a guard: Cedar's parser dies on deep ones."""
+GUARD_REASON_LENGTH: Final = 200
+"""Signs of the sentence that a guard refuses with: one line of an answer."""
+GUARDS: Final = 200
+"""Guards of one catalog."""
+GUARDS_OF_FEATURE: Final = 16
+"""Guards that hold for one feature: each stands in every slice of it."""
+EXAMINE_S: Final = 60
+"""How long a catalog with guards may take to be examined, in a process of its own."""
+EXAMINE_S_PER_MB: Final = 30
+"""What each megabyte of it may take beyond that: reading YAML costs 5 to 10 s."""
 
 # --- caches and waits ----------------------------------------------------------------------------
 SLICES_ALIVE: Final = 4_096

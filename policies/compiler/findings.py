@@ -42,8 +42,11 @@ Slug = Literal[
     "caps",
     "thresholds",
     "unused-feature",
-    # a plan as Cedar
+    # a guard, or a plan as Cedar
+    "guard",
+    "duplicate-guard",
     "cedar",
+    "check-failed",
     # this version
     "not-supported",
     "no-effect-yet",

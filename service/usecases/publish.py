@@ -1,15 +1,15 @@
 """Publishing a catalog: checked whole, kept for ever, made active; or refused with all findings."""
 
-import asyncio
 from collections.abc import Mapping
 
 import msgspec
 
-from policies import engine, errors
-from policies.compiler import build
+from policies import errors
 from policies.compiler.findings import Finding
 from policies.model import Catalog
 from service.context import Caller, Context
+from service.usecases.examine import Examined as Examined  # noqa: PLC0414 - the door for callers
+from service.usecases.examine import examine as examine  # noqa: PLC0414 - the same
 from store import audit, catalogs, postgres
 from store.catalogs import Meaning
 
@@ -22,18 +22,6 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     activated: bool
     findings: list[Finding]
     """Warnings; a catalog with errors is not published."""
-
-
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """A catalog and what was found in it; `catalog` is None if and only if a finding is an error."""
-
-    catalog: Catalog | None
-    findings: list[Finding]
-
-
-async def examine(files: Mapping[str, str]) -> Examined:
-    """Compiles the files off the event loop, down to validated Cedar."""
-    return await asyncio.to_thread(_examine, dict(files))
 
 
 async def publish(context: Context, caller: Caller, files: Mapping[str, str], *, message: str) -> Publication:
@@ -99,29 +87,6 @@ def refused(findings: list[Finding]) -> errors.CatalogError:
         for finding in findings
     )
     return errors.CatalogError(f"The catalog has {count}; the active one stays.", errors=told)
-
-
-def _examine(files: dict[str, str]) -> Examined:
-    compiled = build.compile_catalog(files)
-    findings = list(compiled.findings)
-    if compiled.catalog is None:
-        return Examined(catalog=None, findings=findings)
-    for plan in compiled.catalog.plans.values():
-        for sentence in engine.validate(plan):
-            path, _, line = plan.source.rpartition(":")
-            findings.append(
-                Finding(
-                    path=path,
-                    line=int(line),
-                    column=1,
-                    severity="error",
-                    slug="cedar",
-                    text=plan.plan_id,
-                    message=sentence,
-                )
-            )
-    broken = any(finding.severity == "error" for finding in findings)
-    return Examined(catalog=None if broken else compiled.catalog, findings=findings)
 
 
 def refuse_new_meaning(known: Mapping[str, Meaning], catalog: Catalog) -> None:

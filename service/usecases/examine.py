@@ -1,0 +1,135 @@
+"""Is this a catalog, and if not, why? Compiled down to validated Cedar, off the event loop.
+
+A catalog with guards is examined in a process of its own: they are text for Cedar's parser, which dies on
+what is nested too deep instead of raising. The bounds of `policies.compiler.guard_source` come first; should
+they ever fail, a check fails and no server does.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from policies import engine, limits
+from policies.compiler import build
+from policies.compiler.findings import Finding
+from policies.model import Catalog
+
+log = logging.getLogger("metergate.catalog")
+
+CHILD: Final = (sys.executable, "-P", "-m", "service.usecases.examine")
+_ROOT: Final = Path(__file__).parents[2]
+_INHERITED: Final = ("PATH", "LD_LIBRARY_PATH")
+"""All that the child gets of our environment: it needs no secret."""
+_GUARD: Final = ".cedar"
+_STDERR: Final = 2_000
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A catalog and what was found in it; `catalog` is None if and only if a finding is an error."""
+
+    catalog: Catalog | None
+    findings: list[Finding]
+
+
+async def examine(files: Mapping[str, str]) -> Examined:
+    """Compiles the files; a catalog with guards in a child process."""
+    guarded = any(path.endswith(_GUARD) for path in files)
+    return await asyncio.to_thread(apart if guarded else compiled, dict(files))
+
+
+def compiled(files: Mapping[str, str]) -> Examined:
+    """Compiles the files here and now."""
+    done = build.compile_catalog(files)
+    findings = list(done.findings)
+    if done.catalog is None:
+        return Examined(catalog=None, findings=findings)
+    for plan in done.catalog.plans.values():
+        for sentence in engine.validate(plan):
+            path, _, line = plan.source.rpartition(":")
+            findings.append(
+                Finding(
+                    path=path,
+                    line=int(line),
+                    column=1,
+                    severity="error",
+                    slug="cedar",
+                    text=plan.plan_id,
+                    message=sentence,
+                )
+            )
+    broken = any(finding.severity == "error" for finding in findings)
+    return Examined(catalog=None if broken else done.catalog, findings=findings)
+
+
+def apart(files: Mapping[str, str], *, argv: Sequence[str] = CHILD, seconds: float | None = None) -> Examined:
+    """Compiles the files in a child process; one that dies or takes too long is a finding."""
+    said = msgspec.msgpack.encode([(_bytes(path), _bytes(text)) for path, text in files.items()])
+    patience = seconds or limits.EXAMINE_S + limits.EXAMINE_S_PER_MB * len(said) / 1_000_000
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program; the files go in as data
+            list(argv),
+            input=said,
+            capture_output=True,
+            check=False,
+            timeout=patience,
+            env=environment | {"PYTHONPATH": str(_ROOT)},
+        )
+        if done.returncode == 0:
+            return msgspec.msgpack.decode(done.stdout, type=Examined)
+        log.error("A check of a catalog died: %s", done.stderr[-_STDERR:].decode(errors="replace"))
+        return _broken(files, f"the check of this catalog {_epitaph(done.returncode)}")
+    except subprocess.TimeoutExpired:
+        return _broken(files, f"the check of this catalog was not done after {patience:,.0f} s")
+    except msgspec.DecodeError:
+        return _broken(files, "the check of this catalog gave no answer that can be read")
+
+
+def main() -> None:
+    """The child: files in, what was found out. It leaves no core dump, and no work behind a dead parent."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    said = sys.stdin.buffer.read()
+    seconds = int(limits.EXAMINE_S + limits.EXAMINE_S_PER_MB * len(said) / 1_000_000)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    files = {_text(path): _text(text) for path, text in msgspec.msgpack.decode(said)}
+    sys.stdout.buffer.write(msgspec.msgpack.encode(compiled(files)))
+
+
+def _broken(files: Mapping[str, str], message: str) -> Examined:
+    guards = sorted(path for path in files if path.endswith(_GUARD))
+    finding = Finding(
+        path=guards[0] if guards else min(files, default=""),
+        line=1,
+        column=1,
+        severity="error",
+        slug="check-failed",
+        text="",
+        message=message,
+        hint="a guard may be the cause: take out what was changed last",
+    )
+    return Examined(catalog=None, findings=[finding])
+
+
+def _epitaph(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "surrogatepass")
+
+
+if __name__ == "__main__":
+    main()

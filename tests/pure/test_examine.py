@@ -1,0 +1,68 @@
+"""A catalog with guards is examined apart: what dies there is a finding, and the same answer comes back."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.usecases import examine
+
+CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
+FILES = {path.relative_to(CATALOG).as_posix(): path.read_text("utf-8") for path in CATALOG.rglob("*.yaml")}
+KILLS = """
+import cedarpy
+nested = "(" * 100_000 + "true" + ")" * 100_000
+cedarpy.policies_to_json_str(f"permit (principal, action, resource) when {{ {nested} }};")
+"""
+
+
+def python(program):
+    return (sys.executable, "-c", program)
+
+
+def test_apart_or_not_the_answer_is_the_same():
+    assert examine.apart(FILES) == examine.compiled(FILES)
+    assert examine.apart(FILES).catalog is not None
+    broken = FILES | {"plans/pro.yaml": "plan: pro\nnmae: Pro\n", "plans/\ud800.yaml": "\udcff"}
+    assert examine.apart(broken) == examine.compiled(broken)
+    assert examine.apart(broken).catalog is None
+
+
+def test_what_kills_cedar_kills_the_child_and_is_a_finding():
+    files = FILES | {"guards/b.cedar": "", "guards/a.cedar": ""}
+    examined = examine.apart(files, argv=python(KILLS))
+    assert examined.catalog is None
+    (finding,) = examined.findings
+    assert (finding.path, finding.slug, finding.severity) == ("guards/a.cedar", "check-failed", "error")
+    assert "killed by SIG" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("raise SystemExit(3)", "exit status 3"), ("print('ready')", "no answer"), ("while True: pass", "0 s")],
+)
+def test_a_child_that_gives_no_answer_is_a_finding(program, said):
+    examined = examine.apart(FILES, argv=python(program), seconds=0.5 if "while" in program else None)
+    assert examined.catalog is None
+    assert said in examined.findings[0].message
+
+
+def test_the_child_gets_no_secret(monkeypatch):
+    monkeypatch.setenv("METERGATE_DATABASE_URL", "postgresql://secret")
+    program = "import os; raise SystemExit(7 if any('METERGATE' in name for name in os.environ) else 8)"
+    assert "exit status 8" in examine.apart(FILES, argv=python(program)).findings[0].message
+
+
+def test_only_a_catalog_with_guards_pays_for_a_process(monkeypatch):
+    """Seen by its parent: a child that was waited for has used processor time."""
+
+    def children():
+        return os.times().children_user + os.times().children_system
+
+    before = children()
+    assert asyncio.run(examine.examine(FILES)).catalog is not None
+    assert children() == before
+    asyncio.run(examine.examine(FILES | {"guards/a.cedar": ""}))
+    assert children() > before
