@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from policies import model
-from policies.compiler import build_terms, check, source
-from policies.compiler.fields import FeatureSource, FeaturesSource, InvariantSource
+from policies.compiler import build_terms, check, guards, source
+from policies.compiler.fields import FeatureSource, InvariantSource
 from policies.compiler.findings import Finding, Findings
 from policies.compiler.source import AddonFile, CatalogSource, PlanFile
 
@@ -38,7 +38,8 @@ def compile_catalog(files: Mapping[str, str]) -> Compiled:
     findings = Findings(files)
     catalog = source.read(files, findings)
     check.check(catalog, findings)
-    built = None if findings.errors else _catalog(catalog, files)
+    written = _guards(catalog, findings)
+    built = None if findings.errors else _catalog(catalog, written, files)
     return Compiled(catalog=built, findings=findings.sorted())
 
 
@@ -78,10 +79,21 @@ def _said(noun: model.Noun, field: msgspec.structs.FieldInfo) -> object:
     return field.default if value == field.default else _without_places(value)
 
 
-def _catalog(said: CatalogSource, files: Mapping[str, str]) -> model.Catalog:
+def _guards(said: CatalogSource, findings: Findings) -> tuple[model.Guard, ...]:
+    """Guards are held against all features; what could not be read of those must not mislead."""
+    features = said.features.features if said.features else None
+    if features and all(one and one.type and one.name for one in features.values()):
+        return guards.read(said.guards, _features(features), findings)
+    return guards.read(said.guards, None, findings)
+
+
+def _catalog(
+    said: CatalogSource, written: tuple[model.Guard, ...], files: Mapping[str, str]
+) -> model.Catalog:
     """Only for a source without errors; the asserts below state what reader and checks have seen to."""
     assert said.features is not None
-    features = _features(said.features)
+    assert said.features.features is not None
+    features = _features(said.features.features)
     plans = [_plan(file, features) for file in said.plans]
     addons = [_addon(file, features) for file in said.addons]
     invariants = (said.invariants.invariants if said.invariants else None) or ()
@@ -90,16 +102,15 @@ def _catalog(said: CatalogSource, files: Mapping[str, str]) -> model.Catalog:
         features=features,
         plans={plan.plan_id: plan for plan in sorted(plans, key=lambda plan: plan.plan_id)},
         addons={addon.addon_id: addon for addon in sorted(addons, key=lambda addon: addon.addon_id)},
+        guards=written,
         invariants=tuple(_invariant(invariant) for invariant in invariants),
         fallback_plan=said.features.fallback_plan,
         ladder=tuple(step.value for step in said.features.ladder),
     )
 
 
-def _features(said: FeaturesSource) -> dict[str, model.Feature]:
-    assert said.features is not None
-    known = {feature_id: said.features[feature_id] for feature_id in sorted(said.features)}
-    return {feature_id: _feature(feature_id, feature) for feature_id, feature in known.items() if feature}
+def _features(said: Mapping[str, FeatureSource | None]) -> dict[str, model.Feature]:
+    return {feature_id: _feature(feature_id, one) for feature_id, one in sorted(said.items()) if one}
 
 
 def _feature(feature_id: str, said: FeatureSource) -> model.Feature:

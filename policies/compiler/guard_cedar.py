@@ -57,13 +57,14 @@ action "use" appliesTo {{
 def check(policy: Policy, accesses: Iterable[Access], schema: cedarpy.Schema, findings: Findings) -> None:
     """Adds what Cedar has against the policy: syntax, types, keys and tags that may be missing."""
     asked = _Asked(policy, schema)
+    told: set[int] = set()
     for sentence in asked.objections(policy.text):
         if key := _OPTIONAL.search(sentence):
             name, kind, hint = key[1], "request key", f"context.request has {key[1]} && …"
         elif tag := _TAG.search(sentence):
             name, kind, hint = tag[1], "tag", f'principal.hasTag("{tag[1]}") && …'
         else:
-            _tell(asked, sentence, findings)
+            _tell(asked, sentence, told, findings)
             continue
         for access in asked.unsafe(sentence, [one for one in accesses if one.name.content == name]):
             message = f"the {kind} {access.name} is not always there"
@@ -85,9 +86,13 @@ def agrees(guard: Guard) -> bool:
     )
 
 
-def _tell(asked: "_Asked", sentence: str, findings: Findings) -> None:
+def _tell(asked: "_Asked", sentence: str, told: set[int], findings: Findings) -> None:
+    """One objection for each place: Cedar often has two of one mistake."""
     syntax = sentence.startswith(_SYNTAX)
     at = (asked.stop() if syntax else None) or asked.named(sentence)
+    if at.start in told:
+        return
+    told.add(at.start)
     said = _INTERNAL.sub("", _ABOUT.sub("", sentence.removeprefix(_SYNTAX))).replace("`", '"')
     hint = 'a text is looked for with ["…", "…"].contains(…)' if _IN_TEXTS.search(sentence) else ""
     findings.error(at.at, "syntax" if syntax else "cedar", f"Cedar: {said}", hint)

@@ -14,6 +14,7 @@ from typing import Final, Literal, cast
 import msgspec
 
 from policies import limits
+from policies.compiler import paths
 from policies.compiler.findings import Findings, Place, quoted
 from policies.compiler.scalars import INVISIBLE
 
@@ -27,7 +28,7 @@ _TOKEN: Final = re.compile(
     r"""
       (?P<blank> [ \t\r\n]+ | //[^\n]* )
     | (?P<word> [A-Za-z_][A-Za-z0-9_]* )
-    | (?P<number> [0-9]+ )
+    | (?P<number> [0-9][0-9A-Za-z_]* )
     | (?P<text> " (?: [^"\\\n] | \\[^\n] )* " )
     | (?P<slot> \?[A-Za-z_]* )
     | (?P<sign> :: | == | != | <= | >= | && | \|\| | [@(){}\[\],;.<>!+*:-] )
@@ -43,7 +44,8 @@ _INSTEAD: Final = {
     "/": "a comment begins with //",
     '"': "a text ends on the line that it begins on",
 }
-_NUMBER_MAX: Final = 2**63 - 1
+_NUMBER_DIGITS: Final = 18
+"""All of which fit into the 64 bits in which Cedar counts."""
 _PLACES: Final = 100
 """Wrong signs that are told of one file; the rest is of the same kind."""
 
@@ -74,9 +76,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(path: str, text: str, findings: Findings) -> tuple[Token, ...] | None:
     """The tokens of a file without its comments, or None with at least one finding."""
-    if len(text.encode(errors="replace")) > limits.GUARD_FILE_BYTES:
-        message = f"a file of guards has at most {limits.GUARD_FILE_BYTES:,} bytes"
-        findings.error(Place(path=path), "too-large", message, "spread the guards over several files")
+    if not paths.is_within(path, text, limits.GUARD_FILE_BYTES, findings):
         return None
     before = findings.errors
     lines = _Lines(path, text)
@@ -146,5 +146,7 @@ def _check(token: Token, lines: _Lines, findings: Findings) -> None:
                 at = lines.place(token.start + escape.start(), escape.group())
                 hint = r"write \\ for a backslash"
                 findings.error(at, "syntax", f"Cedar has no escape {quoted(escape.group())}", hint)
-    if token.kind == "number" and (len(token.text) > len(str(_NUMBER_MAX)) or int(token.text) > _NUMBER_MAX):
-        findings.error(token.at, "out-of-bounds", "a number is at most 9223372036854775807")
+    elif token.kind == "number" and not token.text.isdigit():
+        findings.error(token.at, "syntax", f"{token} is no number", "a number is digits alone")
+    elif token.kind == "number" and len(token.text) > _NUMBER_DIGITS:
+        findings.error(token.at, "out-of-bounds", f"a number has at most {_NUMBER_DIGITS} digits")

@@ -18,12 +18,19 @@ from policies.compiler.guard_source import Policy
 from policies.model import Feature, Guard
 
 
-def read(files: Mapping[str, str], features: Mapping[str, Feature], findings: Findings) -> tuple[Guard, ...]:
-    """The guards in path → text, by path and line; what is wrong with the others stands in `findings`."""
+def read(
+    files: Mapping[str, str], features: Mapping[str, Feature] | None, findings: Findings
+) -> tuple[Guard, ...]:
+    """The guards in path → text, by path and line; what is wrong with the others stands in `findings`.
+
+    Without features, since they cannot be read, only the frames of guards are looked at.
+    """
     written = [policy for path in sorted(files) for policy in guard_source.read(path, files[path], findings)]
     if len(written) > limits.GUARDS:
         message = f"a catalog has at most {limits.GUARDS} guards"
         findings.error(written[limits.GUARDS].tokens[0].at, "too-large", message)
+        return ()
+    if features is None:
         return ()
     schema = cedarpy.Schema.from_str(guard_cedar.guard_schema(features.values()))
     ids: dict[str, Place] = {}
@@ -44,6 +51,7 @@ def _guard(
     if policy.effect.text != "forbid":
         hint = "write forbid; what a plan gives stands in plans/"
         findings.error(policy.effect.at, "guard", "a guard may only take away", hint)
+        return None
     said = guard_annotations.read(policy, ids, findings)
     named = guard_scope.read(policy, said.everywhere, features, findings)
     accesses = guard_check.check(policy, features, findings)

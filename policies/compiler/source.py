@@ -5,7 +5,6 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from policies import limits
 from policies.compiler import document, paths, terms
 from policies.compiler.fields import (
     ADDON,
@@ -52,7 +51,7 @@ class CatalogSource(msgspec.Struct, frozen=True, kw_only=True):
     addons: tuple[AddonFile, ...] = ()
     invariants: InvariantsSource | None = None
     guards: dict[str, str] = {}
-    """Path → text of guards/*.cedar, unread; each is at most GUARD_FILE_BYTES."""
+    """Path → text of guards/*.cedar, unread."""
 
     @property
     def plan_ids(self) -> set[str]:
@@ -93,7 +92,7 @@ def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
         plans=tuple(reader.plan(path, known) for path in found[paths.PLANS]),
         addons=tuple(reader.addon(path, known) for path in found[paths.ADDONS]),
         invariants=reader.record(paths.INVARIANTS, INVARIANTS, paths.INVARIANTS),
-        guards={path: files[path] for path in found[paths.GUARDS] if reader.is_guard(path)},
+        guards={path: files[path] for path in found[paths.GUARDS]},
     )
 
 
@@ -119,13 +118,6 @@ class _Reader:
         addon = self.record(path, ADDON, "the add-on")
         said = self._terms(addon.features if addon else None, known, ADDON_TERMS)
         return AddonFile(path=path, stem=paths.stem(path), said=addon, terms=said)
-
-    def is_guard(self, path: str) -> bool:
-        """Whether a file in guards/ may be read."""
-        self._findings.error(
-            Place(path=path), "not-supported", "guards are not supported by this version yet", "take it out"
-        )
-        return paths.is_within(path, self._files[path], limits.GUARD_FILE_BYTES, self._findings)
 
     def _terms(
         self, said: dict[str, TermsNode] | None, known: Known, form: AnyTerms

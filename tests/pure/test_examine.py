@@ -11,6 +11,7 @@ from service.usecases import examine
 
 CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
 FILES = {path.relative_to(CATALOG).as_posix(): path.read_text("utf-8") for path in CATALOG.rglob("*.yaml")}
+GUARD = '@id("a") @reason("r") @scope("all") forbid (principal, action, resource) when { context.facts.ai };'
 KILLS = """
 import cedarpy
 nested = "(" * 100_000 + "true" + ")" * 100_000
@@ -23,8 +24,11 @@ def python(program):
 
 
 def test_apart_or_not_the_answer_is_the_same():
-    assert examine.apart(FILES) == examine.compiled(FILES)
-    assert examine.apart(FILES).catalog is not None
+    guarded = FILES | {"guards/a.cedar": GUARD}
+    assert examine.apart(guarded) == examine.compiled(guarded)
+    catalog = examine.apart(guarded).catalog
+    assert catalog is not None
+    assert [guard.id for guard in catalog.guards] == ["a"]
     broken = FILES | {"plans/pro.yaml": "plan: pro\nnmae: Pro\n", "plans/\ud800.yaml": "\udcff"}
     assert examine.apart(broken) == examine.compiled(broken)
     assert examine.apart(broken).catalog is None

@@ -171,7 +171,8 @@ def test_words_in_texts_and_comments_are_not_read():
         ("(if true then principal.trial)", [(30, "syntax", ")")]),
         ("principal.trial = true", [(17, "syntax", "=")]),
         ('"a\\q" == "a"', [(3, "syntax", "\\q")]),
-        ("99999999999999999999 == 1", [(1, "out-of-bounds", "99999999999999999999")]),
+        ("1000000000000000000 == 1", [(1, "out-of-bounds", "1000000000000000000")]),
+        ("999999999999999999 == 1 && 1_000 > 1", [(28, "syntax", "1_000")]),
     ],
 )  # fmt: skip
 def test_a_condition_is_refused_at_the_very_place(text, found):
@@ -254,6 +255,12 @@ def test_a_key_that_no_check_of_the_feature_carries_is_refused():
     assert refused(f"{HEAD}{scope}\nwhen {{ context.request has region }};") == ["4:28 guard region"]
     (guard,) = accepted(f"{HEAD}{ALL}{BARE} when {{ context.request has region }};")
     assert guard.request_keys == ("region",)
+
+
+def test_without_features_only_the_frame_is_looked_at():
+    found, wrong = read(f"{HEAD}{NAMED} when {{ treu }};\nforbd (principal, action, resource);", None)
+    assert found == ()
+    assert [(one.line, one.slug) for one in wrong] == [(4, "syntax")]
 
 
 def test_one_broken_guard_does_not_hide_another():
