@@ -4,7 +4,7 @@ from datetime import datetime
 
 from jobs.context import JobContext
 from store import certify, corrections, flush
-from store.counters import FenceClosedError
+from store.reading import FenceClosedError
 
 
 async def run(context: JobContext, now: datetime) -> str:

@@ -160,6 +160,10 @@ FACTS_ALIVE: Final = 1_024
 """Handles of tenant facts of one worker; tenants with equal facts share one."""
 SNAPSHOTS_ALIVE: Final = 20_000
 """Tenants whose snapshot one worker keeps."""
+RIGHTS_ALIVE: Final = 50_000
+"""Resolved rights that one worker keeps, over all its tenants and features: about 60 MB."""
+WANTS_ALIVE: Final = 50_000
+"""Reads of counters that one worker keeps packed: about 40 MB."""
 KEYS_ALIVE: Final = 10_000
 """API keys that one worker remembers."""
 KEY_SECONDS: Final = 5

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from policies.engine import Engine
 from service.clock import Clock
 from service.config import Config
+from service.following import Follower
 from service.last_known import LastKnown
+from service.rights import Rights
 from store.api_keys import KeyRing
 from store.catalogs import Catalogs
 from store.counters import Counters
@@ -23,13 +27,14 @@ class Context:
     keys: KeyRing
     counters: Counters
     catalogs: Catalogs
+    follower: Follower
     snapshots: Snapshots
     engine: Engine
+    rights: Rights
     last_known: LastKnown
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks: a key with its scopes, or the command line."""
 
     actor: str

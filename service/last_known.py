@@ -4,7 +4,7 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 
 from policies import limits
-from store.counters import Want
+from store.reading import Want
 
 ALIVE = 100_000
 

@@ -73,6 +73,7 @@ class Telemetry:
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         self._requests: dict[tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
+        self._decisions: dict[tuple[str, str, bool], Callable[[], None]] = {}
         for metric in TABLE:
             self._add(metric)
 
@@ -109,6 +110,14 @@ class Telemetry:
             told = self._requests[method, route, status] = (counted.inc, timed.observe)
         told[0]()
         told[1](seconds)
+
+    def decided(self, outcome: str, reason: str, *, degraded: bool) -> None:
+        """One decision was given."""
+        told = self._decisions.get((outcome, reason, degraded))
+        if told is None:
+            counter = self._counters["metergate_decisions_total"].labels(outcome, reason, str(int(degraded)))
+            told = self._decisions[outcome, reason, degraded] = counter.inc
+        told()
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -11,13 +11,12 @@ from policies.engine import Engine, Verdict
 from service.clock import Clock, SystemClock
 from service.config import Config
 from service.context import Context
+from service.following import REFRESH_S, Follower
 from service.last_known import LastKnown
+from service.rights import Rights
 from store import api_keys, catalogs, counters, link, postgres, snapshots
 
 log = logging.getLogger("metergate.engine")
-
-REFRESH_S = 1.0
-"""How long another process's publish may take to be seen here."""
 
 
 @asynccontextmanager
@@ -26,15 +25,18 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
     redis = link.Link(config.redis_url, verify=not config.redis_config_forbidden)
     pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
     clock = clock or SystemClock()
+    known = catalogs.Catalogs(pool)
     context = Context(
         config=config,
         clock=clock,
         pool=pool,
         keys=api_keys.KeyRing(pool),
         counters=counters.Counters(redis),
-        catalogs=catalogs.Catalogs(pool),
+        catalogs=known,
+        follower=Follower(known),
         snapshots=snapshots.Snapshots(pool, redis, now=clock.now),
         engine=Engine(on_fault=_log_fault),
+        rights=Rights(),
         last_known=LastKnown(),
     )
     watcher = None

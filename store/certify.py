@@ -16,8 +16,9 @@ from redis import exceptions
 
 from policies import limits
 from store import fitness, flush, keyspace, postgres, queries
+from store.conversation import Command
 from store.counters import Counters
-from store.link import Command, Link, RedisAwayError
+from store.link import Link, RedisAwayError
 
 sql = queries.Queries("certify")
 flush_sql = queries.Queries("flush")

@@ -1,7 +1,7 @@
 """The typed face of the counters in Redis: read them for a decision, record usage, take back duplicates."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -10,7 +10,9 @@ from redis import exceptions
 
 from policies import limits
 from store import keyspace, scripts
-from store.link import RUN_ID, Command, Link, RedisAwayError, Replies
+from store.conversation import Command
+from store.link import RUN_ID, Link, RedisAwayError, Replies
+from store.reading import FenceClosedError, Levels, Reader, Want
 
 RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "retry"]
 _STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow")
@@ -19,24 +21,6 @@ MARK_LIFE_S = limits.MARK_HOURS * 3600 + keyspace.DAY_S
 
 CORRECTED_LIFE_S = limits.DEDUPE_DAYS * keyspace.DAY_S
 """How long a shard remembers which corrections it has applied, from the last one on."""
-
-
-class FenceClosedError(Exception):
-    """The shard is not certified on the server that runs now; its counters may not be believed or moved."""
-
-
-class Want(msgspec.Struct, frozen=True):
-    """Counters of one tenant: pairs of time window and field."""
-
-    tenant_id: str
-    fields: tuple[tuple[str, str], ...]
-
-
-class Levels(msgspec.Struct, frozen=True):
-    """What was read in one round trip: the scripts' snapshot version and the counters in the order asked."""
-
-    snapshot_version: int
-    values: tuple[int, ...]
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -90,23 +74,14 @@ class Counters:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self._reader = Reader(link)
 
-    async def read(self, wants: Sequence[Want]) -> list[Levels]:
-        """The levels of several tenants in one round trip.
+    def read(self, wants: Sequence[Want]) -> Awaitable[list[Levels]]:
+        """The levels of several tenants in one round trip, shared with whoever asks meanwhile.
 
         Errors: FenceClosedError if any shard among them is closed, RedisAwayError.
         """
-        commands: list[Command] = []
-        for want in wants:
-            commands += _read_commands(want)
-        replies = await self.link.send(commands)
-        values = iter(replies.values)
-        found = []
-        for want in wants:
-            _check_fence(next(values), replies.run_id)
-            version = int(_value(next(values)) or 0)
-            found.append(Levels(version, tuple(int(_value(next(values)) or 0) for _ in want.fields)))
-        return found
+        return self._reader.read(wants)
 
     async def record(self, events: Sequence[Recording], *, now: datetime) -> list[RecordStatus]:
         """Records events of any shards: a script call per shard and limits.SCRIPT_BATCH events, all at once.
@@ -151,6 +126,21 @@ class Counters:
                 for shard, flat in by_shard.items()
             ]
         )
+
+    async def active_catalog(self) -> str | None:
+        """The hash of the active catalog as Redis was told; None if it was told nothing.
+
+        Errors: RedisAwayError.
+        """
+        value = _value((await self.link.send([("GET", keyspace.CATALOG)])).values[0])
+        return None if value is None else value.decode()
+
+    async def set_active_catalog(self, catalog_hash: str) -> None:
+        """Tells every process which catalog is active; each sees it with its next read.
+
+        Errors: RedisAwayError.
+        """
+        await self.send_all([("SET", keyspace.CATALOG, catalog_hash)])
 
     async def set_versions(self, versions: dict[str, int]) -> None:
         """Puts the tenants' snapshot versions to what Postgres says, also downwards: after a restore of it.
@@ -235,23 +225,6 @@ def _account_arguments(shard: int, account: Account, keys: _Keys) -> tuple[str |
         -1 if account.overage is None else account.overage,
         account.ends,
     )
-
-
-def _read_commands(want: Want) -> list[Command]:
-    shard = keyspace.shard_of(want.tenant_id)
-    commands: list[Command] = [
-        ("GET", keyspace.fence(shard)),
-        ("HGET", keyspace.versions(shard), want.tenant_id),
-    ]
-    commands += [
-        ("HGET", keyspace.counters(shard, want.tenant_id, window), field) for window, field in want.fields
-    ]
-    return commands
-
-
-def _check_fence(value: object, run_id: str) -> None:
-    if _value(value) != run_id.encode():
-        raise FenceClosedError
 
 
 def _value(value: object) -> bytes | None:

@@ -13,9 +13,10 @@ import psycopg
 
 from policies import limits
 from store import journal, keyspace, postgres, queries, staging
+from store.conversation import Command
 from store.counters import Correction
 from store.journal import Entry
-from store.link import Command, Link, RedisAwayError
+from store.link import Link, RedisAwayError
 from store.staging import Staged
 
 sql = queries.Queries("flush")

@@ -13,10 +13,13 @@ from policies.period import Period
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
 # k:{s042}                          corrections that were applied: set of their ids
+# s:{s042}:<tenant>                 a tenant's snapshot at a version, so that a cold read spares Postgres
+# catalog                           hash of the active catalog
 # rewritten                         run_id of the server whose append-only file was rewritten last
 
 SHARDS = 256
 REWRITTEN = "rewritten"
+CATALOG = "catalog"
 MARK_BUCKETS = 4096
 """Per shard and day. At 100,000,000 events a day about 95 marks a bucket: a small listpack."""
 DAY_S = 86_400
@@ -65,6 +68,11 @@ def versions(shard: int) -> str:
 def counters(shard: int, tenant_id: str, window: str) -> str:
     """The hash of a tenant's counters in one time window."""
     return f"c:{tag(shard)}:{tenant_id}:{window}"
+
+
+def snapshot(shard: int, tenant_id: str) -> str:
+    """A tenant's snapshot as Postgres had it at the version that stands in it."""
+    return f"s:{tag(shard)}:{tenant_id}"
 
 
 def marks(shard: int, day: int, bucket: int) -> str:

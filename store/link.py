@@ -7,7 +7,7 @@ write, one fsync and one read. The library's retries are off: what was cut off i
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Protocol
 
 import msgspec
 from redis import exceptions
@@ -16,8 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from policies import limits
 from store import fitness, scripts
-
-Command = tuple[str | bytes | int, ...]
+from store.conversation import Command, Conversation, pack
 
 
 class _RunId:
@@ -42,12 +41,44 @@ class Replies(msgspec.Struct, frozen=True):
     values: list[Any]
 
 
-class _Errand(NamedTuple):
-    """Commands that somebody waits for; the weight is the number of their parts."""
+class Errand(Protocol):
+    """Something to be asked, as long as it waits for its round trip."""
 
-    commands: Sequence[Command]
-    future: asyncio.Future[Replies]
     weight: int
+    """The number of words in its commands."""
+
+    def pack(self, run_id: str) -> tuple[bytes, int]:
+        """The commands for the server of this run, and how many; from now on nothing joins them."""
+        ...
+
+    def deliver(self, run_id: str, values: list[Any]) -> None:
+        """Their replies, in order."""
+        ...
+
+    def fail(self, error: RedisAwayError) -> None:
+        """There are none."""
+        ...
+
+
+class _Commands:
+    """Commands that one caller waits for."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.weight = sum(map(len, commands))
+        self.future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        self._commands = commands
+
+    def pack(self, run_id: str) -> tuple[bytes, int]:
+        words = [tuple([run_id if part is RUN_ID else part for part in each]) for each in self._commands]
+        return pack(*words), len(words)
+
+    def deliver(self, run_id: str, values: list[Any]) -> None:
+        if not self.future.done():
+            self.future.set_result(Replies(run_id, values))
+
+    def fail(self, error: RedisAwayError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Link:
@@ -60,7 +91,8 @@ class Link:
         self._timeout_s = timeout_s
         self._verify = verify
         self._connection: AbstractConnection | None = None
-        self._waiting: deque[_Errand] = deque()
+        self._conversation: Conversation | None = None
+        self._waiting: deque[Errand] = deque()
         self._weight = 0
         self._pump: asyncio.Task[None] | None = None
         self.run_id = ""
@@ -72,15 +104,37 @@ class Link:
         Errors: RedisAwayError when the server is away, hangs, is loading or is unfit, or when more waits for
         it than it can do in time.
         """
-        weight = sum(map(len, commands))
-        if self._weight + weight > limits.REDIS_WAITING_PARTS and self._waiting:
-            raise RedisAwayError("too much waits for it already")
-        future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Errand(commands, future, weight))
-        self._weight += weight
+        errand = _Commands(commands)
+        self.enqueue(errand)
+        return await errand.future
+
+    def enqueue(self, errand: Errand) -> None:
+        """Lets an errand wait for the next round trip that has room for it, behind those that wait already.
+
+        Errors: RedisAwayError when more waits than the server can do in time.
+        """
+        self._admit(errand.weight)
+        self._waiting.append(errand)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._run())
-        return await future
+
+    def may_grow(self, errand: Errand, weight: int) -> bool:
+        """Whether so many words may join an errand: it is the last that waits, and stays within one trip.
+
+        Errors: RedisAwayError, as `enqueue`.
+        """
+        if not self._waiting or self._waiting[-1] is not errand:
+            return False
+        if errand.weight + weight > limits.REDIS_TRIP_PARTS:
+            return False
+        self._admit(weight)
+        errand.weight += weight
+        return True
+
+    def _admit(self, weight: int) -> None:
+        if self._weight + weight > limits.REDIS_WAITING_PARTS and self._waiting:
+            raise RedisAwayError("too much waits for it already")
+        self._weight += weight
 
     async def close(self) -> None:
         """Ends the connection; who still waits is told that Redis is away."""
@@ -106,7 +160,7 @@ class Link:
                 await self._fail(load, RedisAwayError(f"{type(error).__name__}: {error}"))
                 raise
 
-    def _load(self) -> list[_Errand]:
+    def _load(self) -> list[Errand]:
         """As much of what waits as one round trip can do in time, in order; at least one errand."""
         load = [self._waiting.popleft()]
         weight = load[0].weight
@@ -116,22 +170,21 @@ class Link:
         self._weight -= weight
         return load
 
-    async def _round_trip(self, load: Sequence[_Errand]) -> None:
-        connection = self._connection or await self._connect()
-        packed = connection.pack_commands(
-            [
-                tuple(self.run_id if part is RUN_ID else part for part in command)
-                for errand in load
-                for command in errand.commands
-            ]
+    async def _round_trip(self, load: Sequence[Errand]) -> None:
+        conversation = self._conversation or await self._connect()
+        packed = [errand.pack(self.run_id) for errand in load]
+        values = await conversation.ask(
+            b"".join([data for data, _ in packed]), sum([count for _, count in packed])
         )
-        await connection.send_packed_command(packed, check_health=False)
-        for errand in load:
-            values = [await _read(connection) for _ in errand.commands]
-            if not errand.future.done():
-                errand.future.set_result(Replies(self.run_id, values))
+        if len(load) == 1:
+            load[0].deliver(self.run_id, values)
+            return
+        begin = 0
+        for errand, (_, count) in zip(load, packed, strict=True):
+            errand.deliver(self.run_id, values[begin : begin + count])
+            begin += count
 
-    async def _connect(self) -> AbstractConnection:
+    async def _connect(self) -> Conversation:
         """The handshake: who is it, is it fit, and does it know the scripts (R24)."""
         connection: AbstractConnection = self._pool.make_connection()
         await connection.connect()
@@ -140,8 +193,8 @@ class Link:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection = connection
-        return connection
+        self._connection, self._conversation = connection, Conversation(connection)
+        return self._conversation
 
     async def _shake_hands(self, connection: AbstractConnection) -> None:
         info = fitness.parse_info(await _ask(connection, "INFO", "server"))
@@ -152,27 +205,17 @@ class Link:
             await _ask(connection, "SCRIPT", "LOAD", script.text)
         self.run_id, self.version = info["run_id"], info.get("valkey_version") or info["redis_version"]
 
-    async def _fail(self, load: Sequence[_Errand], error: RedisAwayError) -> None:
+    async def _fail(self, load: Sequence[Errand], error: RedisAwayError) -> None:
         """Tells those under way, and those who wait: each of them would wait for the same."""
         waiting, self._waiting, self._weight = self._waiting, deque(), 0
         await self._disconnect()
         for errand in (*load, *waiting):
-            if not errand.future.done():
-                errand.future.set_exception(error)
+            errand.fail(error)
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._conversation = self._connection, None, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-
-
-async def _read(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except exceptions.NoScriptError as error:
-        raise RedisAwayError("the server forgot its scripts") from error
-    except exceptions.ResponseError as error:
-        return error
 
 
 async def _ask(connection: AbstractConnection, *command: str) -> str:

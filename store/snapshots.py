@@ -11,8 +11,9 @@ import msgspec
 from policies import errors, limits
 from policies.entitlement import Snapshot
 from store import postgres, queries
-from store.counters import Counters, FenceClosedError, Want
+from store.counters import Counters
 from store.link import Link, RedisAwayError
+from store.reading import FenceClosedError, Want
 
 sql = queries.Queries("snapshots")
 log = logging.getLogger("metergate.snapshots")
@@ -73,12 +74,15 @@ class Snapshots:
         """The snapshot as Postgres has it, where Redis knows a newer version than this process.
 
         After a restore of Postgres to an earlier instant Redis knows one that does not exist any more; then
-        it is told what does, or nobody could ever report for this tenant again.
+        it is told what does, or nobody could ever report for this tenant again. So it is of what it has lost.
         Errors: UnavailableError, also when Redis is away.
         """
         snapshot = await self.load(tenant_id)
         try:
             (known,) = await self._counters.read([Want(tenant_id, ())])
+            if known.snapshot_version is None:
+                await self._counters.raise_versions({tenant_id: snapshot.version})
+                return snapshot
             if known.snapshot_version > snapshot.version:
                 snapshot = await self.load(tenant_id)  # a change may have come in between
             if known.snapshot_version > snapshot.version:

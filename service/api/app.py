@@ -16,6 +16,7 @@ from service.api import (
     auth,
     catalogs,
     decisions,
+    direct,
     events,
     exchange,
     given,
@@ -64,13 +65,12 @@ class Metergate(Litestar):
         if scope["type"] != ScopeType.HTTP:
             await super().__call__(scope, receive, send)
             return
-        await exchange.surround(
-            super().__call__,
-            cast("HTTPScope", scope),
-            cast("Receive", receive),
-            cast("Send", send),
-            measures=self.state.telemetry,
-        )
+        http = cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send)
+        route = self.state.direct.get(http[0]["path"])
+        if route is not None and http[0]["method"] == route.method:
+            await direct.serve(route, self.state.context, *http, measures=self.state.telemetry)
+        else:
+            await exchange.surround(super().__call__, *http, measures=self.state.telemetry)
 
 
 def make_app(
@@ -89,7 +89,9 @@ def make_app(
         dependencies=given.DEPENDENCIES,
         exception_handlers=problems.HANDLERS,
         lifespan=[_lifespan(config or configuration.read()) if context is None else _given(context)],
-        state=State({"telemetry": _measures(), "routes": tuple(table)}, deep_copy=False),
+        state=State(
+            {"telemetry": _measures(), "routes": tuple(table), "direct": direct.table(table)}, deep_copy=False
+        ),
         openapi_config=None,  # openapi.py makes the description when it is asked for
         logging_config=None,
         request_max_body_size=None,  # decode.read bounds what it reads

@@ -8,6 +8,7 @@ Every route says what it needs, or the application does not start::
 The guard runs before anything else of the route, so a body is never read for a caller without a key.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
@@ -20,6 +21,7 @@ from service.context import Caller, Context
 from service.usecases import keys
 
 _NEEDS: Final = "needs"
+_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 PUBLIC: Final[dict[str, object]] = {_NEEDS: frozenset()}
 """For a route that asks for no key: health, metrics, the description of the API."""
 
@@ -35,6 +37,12 @@ def declared(handler: BaseRouteHandler) -> bool:
     return _NEEDS in handler.opt
 
 
+def needed(handler: BaseRouteHandler) -> frozenset[str]:
+    """The scopes that a route needs."""
+    scopes: frozenset[str] = handler.opt[_NEEDS]
+    return scopes
+
+
 def is_open(handler: BaseRouteHandler) -> bool:
     """Whether a route asks for no key."""
     return not handler.opt.get(_NEEDS)
@@ -48,31 +56,32 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     scope: Any = connection.scope
     if scope["method"] == "OPTIONS":  # made by the framework for every path: it only lists the methods
         return
-    needed: frozenset[str] = handler.opt[_NEEDS]
-    if needed:
-        scope["state"]["caller"] = await authorize(scope, connection.app.state.context, needed)
+    if scopes := needed(handler):
+        scope["state"]["caller"] = await authorize(scope, connection.app.state.context, scopes)
 
 
-async def authorize(scope: HTTPScope, context: Context, needed: frozenset[str]) -> Caller:
+async def authorize(scope: HTTPScope, context: Context, scopes: frozenset[str]) -> Caller:
     """The caller behind a request, who has these scopes.
 
     Errors: UnauthorizedError for no key or one that does not hold; ForbiddenError names the scope that lacks.
     """
-    caller = await keys.authenticate(context, secret(scope), request_id=exchange.request_id(scope))
-    if lacking := needed - caller.scopes:
-        names = " and ".join(f"`{each}`" for each in sorted(lacking))
+    shown = tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
+    name = exchange.request_id(scope)
+    caller = keys.recognize(context, shown, request_id=name)
+    if caller is None:
+        caller = await keys.authenticate(context, secret(shown), shown=shown, request_id=name)
+    if not scopes <= caller.scopes:
+        names = " and ".join(f"`{each}`" for each in sorted(scopes - caller.scopes))
         raise errors.ForbiddenError(f"This key lacks the scope {names}.")
     return caller
 
 
-def secret(scope: HTTPScope) -> str:
-    """The key that the headers carry.
+def secret(shown: Iterable[tuple[bytes, bytes]]) -> str:
+    """The key that these headers carry.
 
     Errors: UnauthorizedError when there is none, more than one, or what cannot be a key.
     """
-    found = {
-        _value(name, value) for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")
-    }
+    found = {_value(name, value) for name, value in shown}
     if not found:
         raise errors.UnauthorizedError("Send a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
     if len(found) > 1:

@@ -1,6 +1,5 @@
 """Checks and entitlements: what a tenant may do now, without consuming anything."""
 
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -10,11 +9,13 @@ from litestar.params import FromPath
 
 from policies import errors, limits
 from policies.decision import Decision
-from service.api import auth, decode, management, openapi, wire
+from service.api import auth, decode, direct, management, openapi, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
 from service.telemetry import Telemetry
 from service.usecases import check
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class CheckBody(wire.Body, frozen=True, kw_only=True):
@@ -56,7 +57,31 @@ class EntitlementsQuery(wire.Body, frozen=True, kw_only=True):
     ] = None
 
 
-@post("/v1/check", status_code=200, opt=auth.needs("check") | openapi.takes(CheckBody))
+async def answer_one(context: Context, caller: Caller, raw: bytes, telemetry: Telemetry) -> bytes:
+    """The answer to one question, both as JSON."""
+    body = decode.document(raw, CheckBody)
+    _refuse(caller, body, "")
+    (decision,) = await check.check(context, (body,))
+    telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
+    return _encode(decision)
+
+
+async def answer_batch(context: Context, caller: Caller, raw: bytes, telemetry: Telemetry) -> bytes:
+    """The answers to many, in their order."""
+    questions = decode.document(raw, BatchBody).checks
+    for place, question in enumerate(questions):
+        _refuse(caller, question, _pointer(place))
+    decisions = await check.check(context, questions, _pointer)
+    for decision in decisions:
+        telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
+    return _encode(Decisions(decisions=decisions))
+
+
+@post(
+    "/v1/check",
+    status_code=200,
+    opt=auth.needs("check") | openapi.takes(CheckBody) | direct.served(answer_one),
+)
 async def check_one(
     request: AnyRequest,
     context: NamedDependency[Context],
@@ -64,12 +89,15 @@ async def check_one(
     telemetry: NamedDependency[Telemetry],
 ) -> Response[Decision]:
     """Answers whether a tenant may use a feature now. Denied is 200 with `allowed: false`."""
-    body = await decode.body(request, CheckBody)
-    (decision,) = await _decide(context, caller, telemetry, [(body, "")])
-    return management.shown(decision)
+    raw = await decode.json_text(request.scope, request.receive)
+    return management.told(await answer_one(context, caller, raw, telemetry), Decision)
 
 
-@post("/v1/check/batch", status_code=200, opt=auth.needs("check") | openapi.takes(BatchBody))
+@post(
+    "/v1/check/batch",
+    status_code=200,
+    opt=auth.needs("check") | openapi.takes(BatchBody) | direct.served(answer_batch),
+)
 async def check_batch(
     request: AnyRequest,
     context: NamedDependency[Context],
@@ -77,10 +105,8 @@ async def check_batch(
     telemetry: NamedDependency[Telemetry],
 ) -> Response[Decisions]:
     """Answers many questions in their order. A malformed question fails the call and is named."""
-    body = await decode.body(request, BatchBody)
-    asked = [(question, f"/checks/{place}") for place, question in enumerate(body.checks)]
-    decisions = await _decide(context, caller, telemetry, asked)
-    return management.shown(Decisions(decisions=decisions))
+    raw = await decode.json_text(request.scope, request.receive)
+    return management.told(await answer_batch(context, caller, raw, telemetry), Decisions)
 
 
 @get("/v1/tenants/{tenant_id:str}/entitlements", opt=auth.needs("check") | openapi.asks(EntitlementsQuery))
@@ -100,34 +126,15 @@ async def entitlements(
     return management.shown(Entitlements(entitlements=decisions, snapshot_version=version))
 
 
-async def _decide(
-    context: Context, caller: Caller, telemetry: Telemetry, asked: Sequence[tuple[CheckBody, str]]
-) -> list[Decision]:
-    questions = []
-    for body, pointer in asked:
-        auth.own_tenant(caller, body.tenant_id)
-        if body.at is not None:
-            detail = "Decisions at another instant are not offered by this version; leave `at` out."
-            raise errors.invalid(f"{pointer}/at", detail)
-        questions.append(_question(body, pointer))
-    decisions = await check.check(context, questions)
-    for decision in decisions:
-        telemetry.count(
-            "metergate_decisions_total", decision.outcome, decision.reason, str(int(decision.degraded))
-        )
-    return decisions
+def _refuse(caller: Caller, body: CheckBody, pointer: str) -> None:
+    auth.own_tenant(caller, body.tenant_id)
+    if body.at is not None:
+        detail = "Decisions at another instant are not offered by this version; leave `at` out."
+        raise errors.invalid(f"{pointer}/at", detail)
 
 
-def _question(body: CheckBody, pointer: str) -> check.Check:
-    return check.Check(
-        tenant_id=body.tenant_id,
-        feature_id=body.feature_id,
-        quantity=body.quantity,
-        entity_id=body.entity_id,
-        context=body.context or {},
-        explain=body.explain,
-        pointer=pointer,
-    )
+def _pointer(place: int) -> str:
+    return f"/checks/{place}"
 
 
 ROUTES: Final = (check_one, check_batch, entitlements)

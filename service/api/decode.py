@@ -50,8 +50,16 @@ async def body(request: AnyRequest, kind: type[T], *, strict_keys: bool = False)
     `strict_keys` refuses a key that an object has twice (R46): always for management bodies.
     Errors: UnsupportedTypeError, TooLargeError, MalformedError, InvalidError with all wrong fields.
     """
-    json_only(request.scope)
-    return document(await read(request.scope, request.receive), kind, strict_keys=strict_keys)
+    return document(await json_text(request.scope, request.receive), kind, strict_keys=strict_keys)
+
+
+async def json_text(scope: HTTPScope, receive: Receive) -> bytes:
+    """The body of a request that says that it is JSON, undecoded.
+
+    Errors: UnsupportedTypeError, TooLargeError, MalformedError when it stays incomplete.
+    """
+    json_only(scope)
+    return await read(scope, receive)
 
 
 def document(raw: bytes, kind: type[T], *, strict_keys: bool = False) -> T:

@@ -5,12 +5,11 @@ have their request id and are counted as well.
 """
 
 import re
-import secrets
 from typing import Final
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
-from service import clock, telemetry
+from service import clock, ids, telemetry
 
 UNMATCHED: Final = "unmatched"
 """The route of a request that no route took; the raw path is never a label."""
@@ -28,7 +27,7 @@ async def surround(
     app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, measures: telemetry.Telemetry
 ) -> None:
     """Runs the application for one request."""
-    name = _chosen(scope)
+    name = chosen(scope)
     scope.setdefault("state", {})["request_id"] = name
     header = (b"x-request-id", name.encode())
     began = clock.monotonic_s()
@@ -42,14 +41,15 @@ async def surround(
     await app(scope, receive, named)
 
 
-def _chosen(scope: HTTPScope) -> str:
+def chosen(scope: HTTPScope) -> str:
+    """The id for a request that begins."""
     for key, value in scope["headers"]:
         if key == b"x-request-id":
             text = value.decode("latin-1")
             if _ID.fullmatch(text):
                 return text
             break
-    return f"req_{secrets.token_hex(12)}"
+    return ids.REQUESTS.new()
 
 
 def _measure(measures: telemetry.Telemetry, scope: HTTPScope, *, status: int, seconds: float) -> None:

@@ -64,6 +64,11 @@ def shown(view: T, etag: str | None = None) -> Response[T]:
     return Response(cast("T", msgspec.json.encode(view)), media_type=_JSON, headers=_etag(etag))
 
 
+def told(body: bytes, _kind: type[T]) -> Response[T]:
+    """An answer that is encoded already; the type is for the API's description."""
+    return Response(cast("T", body), media_type=_JSON)
+
+
 def cursor(after: str | None) -> str | None:
     """The place behind an id, as `nextCursor` gives it: opaque, so that its meaning may change."""
     return None if after is None else base64.urlsafe_b64encode(after.encode()).decode().rstrip("=")

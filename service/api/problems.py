@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, HTTPScope
 
 from policies import errors
 from policies.errors import FieldError
@@ -102,44 +102,43 @@ def _internal() -> errors.ProblemError:
     return errors.ProblemError("Something went wrong on our side; the request id finds it in our log.")
 
 
-def _ours(request: Request[Any, Any, Any], error: errors.ProblemError) -> Response[bytes]:
-    if isinstance(error, errors.UnavailableError):
-        _LOG.warning("%s %s (%r)", exchange.request_id(request.scope), error.detail, error.__cause__)
-    return _told(request, error)
+class Told(msgspec.Struct, frozen=True):
+    """An error as it is answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
-def _told(request: Request[Any, Any, Any], error: errors.ProblemError) -> Response[bytes]:
-    telemetry: Telemetry = request.app.state.telemetry
-    telemetry.count("metergate_problems_total", error.slug)
-    return Response(
-        msgspec.json.encode(problem(error, exchange.request_id(request.scope))),
-        status_code=error.status,
-        media_type=MEDIA_TYPE,
-        headers=headers(error),
-    )
+def tell(scope: HTTPScope, error: Exception, telemetry: Telemetry) -> Told:
+    """What is answered to whatever escaped; it is counted, and logged where it is ours to mend."""
+    allowed = None
+    if isinstance(error, errors.ProblemError):
+        found = error
+        if isinstance(error, errors.UnavailableError):
+            _LOG.warning("%s %s (%r)", exchange.request_id(scope), error.detail, error.__cause__)
+    elif isinstance(error, HTTPException):
+        found = from_http(error)
+        allowed = (error.headers or {}).get("allow")
+    else:
+        found = _internal()
+        route = scope.get("path_template", exchange.UNMATCHED)
+        _LOG.error("%s %s %s failed", exchange.request_id(scope), scope["method"], route, exc_info=error)
+    telemetry.count("metergate_problems_total", found.slug)
+    told = headers(found)
+    if allowed:
+        told["allow"] = allowed
+    return Told(found.status, told, msgspec.json.encode(problem(found, exchange.request_id(scope))))
 
 
-def _theirs(request: Request[Any, Any, Any], exception: HTTPException) -> Response[bytes]:
-    response = _told(request, from_http(exception))
-    if allowed := (exception.headers or {}).get("allow"):
-        response.set_header("allow", allowed)
-    return response
-
-
-def _unforeseen(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
-    _LOG.error(
-        "%s %s %s failed",
-        exchange.request_id(request.scope),
-        request.method,
-        request.scope.get("path_template", exchange.UNMATCHED),
-        exc_info=exception,
-    )
-    return _told(request, _internal())
+def _answered(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    told = tell(request.scope, error, request.app.state.telemetry)
+    return Response(told.body, status_code=told.status, media_type=MEDIA_TYPE, headers=told.headers)
 
 
 HANDLERS: Final[ExceptionHandlersMap] = {
-    errors.ProblemError: _ours,
-    HTTPException: _theirs,
-    Exception: _unforeseen,
+    errors.ProblemError: _answered,
+    HTTPException: _answered,
+    Exception: _answered,
 }
 """The table."""

@@ -1,8 +1,9 @@
 """May this tenant use this feature now? Reads what is needed in one round trip, and never consumes."""
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
@@ -11,10 +12,12 @@ from policies.decide import Request
 from policies.decision import Decision
 from policies.entitlement import Right, Snapshot
 from policies.model import Catalog
+from service import ids
 from service.context import Context
+from service.rights import Standing
 from service.usecases import levels
-from store.counters import FenceClosedError, Levels, Want
 from store.link import RedisAwayError
+from store.reading import FenceClosedError, Levels, Want
 
 UNIT = 1
 
@@ -28,46 +31,62 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     entity_id: str | None = None
     context: dict[str, str] = {}
     explain: bool = False
-    pointer: str = ""
-    """Where it stands in the body, for naming its bad fields."""
+
+
+class Question(Protocol):
+    """What a check asks, in whatever shape it came."""
+
+    @property
+    def tenant_id(self) -> str: ...  # noqa: D102 - as in Check, and so are the others
+    @property
+    def feature_id(self) -> str: ...  # noqa: D102
+    @property
+    def quantity(self) -> int | str: ...  # noqa: D102
+    @property
+    def entity_id(self) -> str | None: ...  # noqa: D102
+    @property
+    def context(self) -> dict[str, str] | None: ...  # noqa: D102
+    @property
+    def explain(self) -> bool: ...  # noqa: D102
 
 
 class _Case(msgspec.Struct):
     """A question on its way to an answer."""
 
-    check: Check
-    snapshot: Snapshot
-    right: Right
+    question: Question
+    standing: Standing
     request: Request
     want: Want
     """Without fields where no counter bears on it: the tenant's version is read all the same."""
 
 
-async def check(context: Context, questions: Sequence[Check]) -> list[Decision]:
-    """The decisions, in order.
+def _whole(place: int) -> str:
+    """The pointer to a question that is the whole body."""
+    del place
+    return ""
+
+
+async def check(
+    context: Context, questions: Sequence[Question], pointer: Callable[[int], str] = _whole
+) -> list[Decision]:
+    """The decisions, in order; `pointer` says where each question stands, for naming its bad fields.
 
     Errors: InvalidError for what a feature does not take (a key of the context, an entity, decimals);
     UnavailableError when a tenant is in no cache and Postgres is away, or no catalog is active.
     """
     now = context.clock.now()
-    catalog = active_catalog(context)
-    cases = [await _case(context, catalog, question, now) for question in questions]
+    cases = await _cases(context, questions, pointer, now)
     found = await _read(context, cases, now)
-    late: list[int] = []
-    if found is not None:
-        late = [
-            number
-            for number, case in enumerate(cases)
-            if found[number].snapshot_version > case.snapshot.version
-        ]
-        if late and await _renew(context, catalog, cases, late, now):
-            late = []
-            found = await _read(context, cases, now)
+    doubtful: AbstractSet[str] = frozenset()
+    if found and _is_outdated(cases, found):
+        doubtful = await _catch_up(context, cases, found)
+        cases = await _cases(context, questions, pointer, now)
+        found = await _read(context, cases, now)
     if found is None:
-        return [_degraded(context, case, now, catalog) for case in cases]
+        return [_degraded(context, case, now) for case in cases]
     return [
-        _decided(context, case, found[place], now, catalog, degraded=place in late)
-        for place, case in enumerate(cases)
+        _decided(context, case, levels, now, degraded=case.question.tenant_id in doubtful)
+        for case, levels in zip(cases, found, strict=True)
     ]
 
 
@@ -108,38 +127,64 @@ async def resolve(
     return entitlement.resolve(snapshot, catalog=catalog, versions=plans, feature_id=feature_id, at=at)
 
 
-async def _case(context: Context, catalog: Catalog, question: Check, now: datetime) -> _Case:
-    snapshot = await context.snapshots.get(question.tenant_id)
-    right = await resolve(context, catalog, snapshot, question.feature_id, now)
-    request = _request(question, right)
-    bare = Want(question.tenant_id, ())
-    wanted = levels.want(right, question.entity_id) if decide.needs_levels(right) else bare
-    return _Case(question, snapshot, right, request, wanted)
+async def _cases(
+    context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
+) -> list[_Case]:
+    catalog = active_catalog(context)
+    cases = []
+    for place, question in enumerate(questions):
+        snapshot = await context.snapshots.get(question.tenant_id)
+        standing = context.rights.get(snapshot, catalog, question.feature_id, now)
+        if standing is None:
+            standing = await _standing(context, catalog, snapshot, question.feature_id, now)
+        cases.append(_case(standing, question, place, pointer))
+    return cases
 
 
-def _request(question: Check, right: Right) -> Request:
-    feature = right.feature
-    if feature is not None and feature.entity == "required" and question.entity_id is None:
-        raise errors.invalid(f"{question.pointer}/entityId", f"{feature.id} is decided by entity: say which.")
-    if feature is not None and feature.entity == "none" and question.entity_id is not None:
+def _case(standing: Standing, question: Question, place: int, pointer: Callable[[int], str]) -> _Case:
+    want = standing.want
+    if question.entity_id is not None and standing.by_entity:
+        want = levels.want(standing.right, question.entity_id)
+    return _Case(question, standing, _request(question, standing.right, place, pointer), want)
+
+
+async def _standing(
+    context: Context, catalog: Catalog, snapshot: Snapshot, feature_id: str, now: datetime
+) -> Standing:
+    """Resolves a right, and keeps it for the next request."""
+    right = await resolve(context, catalog, snapshot, feature_id, now)
+    counted = decide.needs_levels(right)
+    standing = Standing(
+        snapshot=snapshot,
+        catalog=catalog,
+        since=now,
+        right=right,
+        want=levels.want(right, None) if counted else Want(snapshot.tenant_id, ()),
+        by_entity=counted and levels.by_entity(right),
+        remembered=counted and right.feature is not None and right.feature.when_unavailable == "lastKnown",
+    )
+    context.rights.keep(standing)
+    return standing
+
+
+def _request(question: Question, right: Right, place: int, pointer: Callable[[int], str]) -> Request:
+    feature, entity_id, said = right.feature, question.entity_id, question.context or {}
+    if feature is not None and feature.entity == "required" and entity_id is None:
+        raise errors.invalid(f"{pointer(place)}/entityId", f"{feature.id} is decided by entity: say which.")
+    if feature is not None and feature.entity == "none" and entity_id is not None:
         detail = f"{feature.id} is not decided by entity: leave it out."
-        raise errors.invalid(f"{question.pointer}/entityId", detail)
-    taken = feature.context if feature is not None else tuple(question.context)
-    for key in question.context:
-        if key not in taken:
-            known = ", ".join(taken) or "none"
-            detail = f"{question.feature_id} takes these keys of context: {known}."
-            raise errors.invalid(f"{question.pointer}/context/{key}", detail)
+        raise errors.invalid(f"{pointer(place)}/entityId", detail)
+    if said and feature is not None:
+        for key in said:
+            if key not in feature.context:
+                known = ", ".join(feature.context) or "none"
+                detail = f"{feature.id} takes these keys of context: {known}."
+                raise errors.invalid(f"{pointer(place)}/context/{key}", detail)
     try:
         scaled = quantity.parse(question.quantity, feature.decimals if feature else 0)
     except ValueError as error:
-        raise errors.invalid(f"{question.pointer}/quantity", str(error)) from error
-    return Request(
-        feature_id=question.feature_id,
-        quantity=scaled,
-        entity_id=question.entity_id,
-        context=question.context,
-    )
+        raise errors.invalid(f"{pointer(place)}/quantity", str(error)) from error
+    return Request(feature_id=question.feature_id, quantity=scaled, entity_id=entity_id, context=said)
 
 
 async def _read(context: Context, cases: Sequence[_Case], now: datetime) -> list[Levels] | None:
@@ -149,59 +194,72 @@ async def _read(context: Context, cases: Sequence[_Case], now: datetime) -> list
     except (RedisAwayError, FenceClosedError):
         return None
     for case, got in zip(cases, found, strict=True):
-        if case.want.fields:
+        if case.standing.remembered:
             context.last_known.keep(case.want, got.values, now)
     return found
 
 
-async def _renew(
-    context: Context, catalog: Catalog, cases: list[_Case], late: Sequence[int], now: datetime
-) -> bool:
-    """Reads the snapshots again that Redis knows a newer version of; False if Postgres is away.
+def _is_outdated(cases: Sequence[_Case], found: Sequence[Levels]) -> bool:
+    """Whether Redis knows of something newer than what these cases were made of."""
+    word, active = found[0].catalog, cases[0].standing.catalog.hash
+    if word is not None and word != active:
+        return True
+    for case, read in zip(cases, found, strict=True):
+        if read.snapshot_version != case.standing.snapshot.version and _is_late(case, read):
+            return True
+    return False
+
+
+def _is_late(case: _Case, read: Levels) -> bool:
+    """Whether Redis knows a newer snapshot, or has lost the version that it knew."""
+    snapshot = case.standing.snapshot
+    if read.snapshot_version is None:
+        return snapshot.known
+    return read.snapshot_version > snapshot.version
+
+
+async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Levels]) -> AbstractSet[str]:
+    """Reads again what is newer; names the tenants of whom that cannot be done, since Postgres is away.
 
     The old rights then decide, and the answers say that they are degraded.
     """
+    word = found[0].catalog
+    if word is not None and not await context.follower.heed(word):
+        return {case.question.tenant_id for case in cases}
+    late = {case.question.tenant_id for case, read in zip(cases, found, strict=True) if _is_late(case, read)}
     try:
-        for tenant_id in {cases[number].check.tenant_id for number in late}:
+        for tenant_id in late:
             await context.snapshots.renew(tenant_id)
     except errors.UnavailableError:
-        return False
-    for number in late:
-        cases[number] = await _case(context, catalog, cases[number].check, now)
-    return True
+        return late
+    return frozenset()
 
 
-def _decided(
-    context: Context, case: _Case, found: Levels, now: datetime, catalog: Catalog, *, degraded: bool
-) -> Decision:
-    needed = decide.needs_levels(case.right)
+def _decided(context: Context, case: _Case, found: Levels, now: datetime, *, degraded: bool) -> Decision:
+    entity_id = case.question.entity_id
     return decide.decide(
         context.engine,
-        case.right,
+        case.standing.right,
         case.request,
-        levels.read(case.right, case.check.entity_id, found.values) if needed else None,
+        levels.read(case.standing.right, entity_id, found.values) if case.want.fields else None,
         now=now,
-        decision_id=_decision_id(),
-        catalog_hash=catalog.hash,
+        decision_id=ids.DECISIONS.new(),
+        catalog_hash=case.standing.catalog.hash,
         degraded=degraded,
-        explain=case.check.explain,
+        explain=case.question.explain,
     )
 
 
-def _degraded(context: Context, case: _Case, now: datetime, catalog: Catalog) -> Decision:
+def _degraded(context: Context, case: _Case, now: datetime) -> Decision:
     """Without Redis: boolean and static features are decided as ever, metered ones by `whenUnavailable`."""
     recalled = context.last_known.recall(case.want, now) if case.want.fields else None
     return decide.unavailable(
         context.engine,
-        case.right,
+        case.standing.right,
         case.request,
-        levels.read(case.right, case.check.entity_id, recalled) if recalled else None,
+        levels.read(case.standing.right, case.question.entity_id, recalled) if recalled else None,
         now=now,
-        decision_id=_decision_id(),
-        catalog_hash=catalog.hash,
-        explain=case.check.explain,
+        decision_id=ids.DECISIONS.new(),
+        catalog_hash=case.standing.catalog.hash,
+        explain=case.question.explain,
     )
-
-
-def _decision_id() -> str:
-    return f"dec_{secrets.token_hex(10)}"

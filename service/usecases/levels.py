@@ -4,7 +4,7 @@ from policies.balance import Levels
 from policies.entitlement import Right
 from policies.model import MeteredTerms
 from store import keyspace
-from store.counters import Want
+from store.reading import Want
 
 BUCKETS = ("i", "o", "x")
 
@@ -23,6 +23,12 @@ def want(right: Right, entity_id: str | None) -> Want:
             field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
             fields.append((keyspace.window(cap.interval, span), field))
     return Want(right.tenant_id, tuple(fields))
+
+
+def by_entity(right: Right) -> bool:
+    """Whether a request that names an entity wants other counters than one that does not."""
+    assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
+    return any(cap.per == "entity" for cap in right.terms.caps)
 
 
 def read(right: Right, entity_id: str | None, values: tuple[int, ...]) -> Levels:

@@ -1,5 +1,6 @@
 """Publishing a catalog: checked whole, kept for ever, made active; or refused with all findings."""
 
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -12,6 +13,7 @@ from service.usecases.examine import Examined as Examined  # noqa: PLC0414 - the
 from service.usecases.examine import examine as examine  # noqa: PLC0414 - the same
 from store import audit, catalogs, postgres
 from store.catalogs import Meaning
+from store.link import RedisAwayError
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -56,6 +58,8 @@ async def publish(context: Context, caller: Caller, files: Mapping[str, str], *,
             )
             await audit.append(connection, line)
     await context.catalogs.refresh()
+    with contextlib.suppress(RedisAwayError):  # a job says it again
+        await context.counters.set_active_catalog(catalog.hash)
     return Publication(hash=catalog.hash, new=new, activated=activated, findings=examined.findings)
 
 

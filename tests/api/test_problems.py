@@ -126,7 +126,7 @@ async def test_without_a_good_key_it_is_401(face_client: Client, headers: list[t
 
 def test_one_header_twice_is_401_too():
     with pytest.raises(errors.UnauthorizedError, match="Two different"):
-        auth.secret({"headers": [(b"x-api-key", b"one"), (b"x-api-key", b"two")]})
+        auth.secret([(b"x-api-key", b"one"), (b"x-api-key", b"two")])
 
 
 async def test_the_key_comes_before_the_body(face_client: Client):

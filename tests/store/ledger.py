@@ -8,7 +8,7 @@ from service.context import Caller, Context
 from service.usecases import record, subscribe, tenants
 from service.usecases.changes import Order
 from store import flush, keyspace, postgres
-from store.counters import Want
+from store.reading import Want
 from tests.conftest import NOW
 
 START = datetime(2026, 10, 15, 12, tzinfo=UTC)

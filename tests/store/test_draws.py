@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from policies import balance, limits
 from policies.balance import Capacity, Levels
 from service.context import Context
-from store.counters import Account, Recording, Want
+from store.counters import Account, Recording
 from store.journal import JournalEvent, encode
+from store.reading import Want
 from tests.conftest import NOW
 
 WINDOW = "m.0"

@@ -1,0 +1,55 @@
+"""Rights that this process has resolved, kept until something that they were made of changes."""
+
+from collections import OrderedDict
+from datetime import datetime
+
+import msgspec
+
+from policies import limits
+from policies.entitlement import Right, Snapshot
+from policies.model import Catalog
+from store.reading import Want
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a tenant's right to a feature is, what it was made of, and which counters bear on it."""
+
+    snapshot: Snapshot
+    catalog: Catalog
+    since: datetime
+    """When it was resolved: what it says of an instant before is not known."""
+    right: Right
+    want: Want
+    """For a request without an entity; without fields where no counter bears on the right."""
+    by_entity: bool
+    """A request that names an entity wants other counters."""
+    remembered: bool
+    """The counters are kept for `lastKnown`."""
+
+
+class Rights:
+    """Standings by tenant and feature, bounded; the one that was not asked for longest goes first."""
+
+    def __init__(self, *, alive: int = limits.RIGHTS_ALIVE) -> None:
+        self._alive = alive
+        self._kept: OrderedDict[tuple[str, str], Standing] = OrderedDict()
+
+    def get(self, snapshot: Snapshot, catalog: Catalog, feature_id: str, now: datetime) -> Standing | None:
+        """The standing on this very snapshot and catalog at this instant, if it is kept."""
+        key = (snapshot.tenant_id, feature_id)
+        found = self._kept.get(key)
+        if found is None or found.snapshot is not snapshot or found.catalog is not catalog:
+            return None
+        ends = found.right.valid_until
+        if now < found.since or (ends is not None and now >= ends):
+            return None
+        self._kept.move_to_end(key)
+        return found
+
+    def keep(self, standing: Standing) -> None:
+        """Remembers one, in the place of an older one."""
+        key = (standing.right.tenant_id, standing.right.feature_id)
+        self._kept[key] = standing
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._alive:
+            self._kept.popitem(last=False)

@@ -1,0 +1,92 @@
+"""An open connection to Redis: what is asked goes out in one write, and its replies come back in order."""
+
+import asyncio
+from typing import Any, Final
+
+import hiredis
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
+
+Command = tuple[str | bytes | int, ...]
+
+_USELESS: Final = {
+    "LOADING": "it is loading",
+    "MASTERDOWN": "it has lost its primary",
+    "CLUSTERDOWN": "its cluster is down",
+    "NOSCRIPT": "it forgot its scripts",
+}
+"""Errors that say nothing of one command, but that this connection is of no use now."""
+
+
+class Conversation(asyncio.Protocol):
+    """Takes over a connection that redis-py has opened, greeted and authenticated.
+
+    redis-py reads reply by reply, each with a coroutine of its own; a round trip here has hundreds of
+    replies, and all of them are parsed as their bytes arrive.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        writer = connection._writer  # noqa: SLF001 - redis-py offers no other way to its transport
+        assert writer is not None, "the connection is open"
+        self._transport = writer.transport
+        self._reader = hiredis.Reader(replyError=self._refusal)
+        self._replies: list[Any] = []
+        self._awaited = 0
+        self._answered: asyncio.Future[list[Any]] | None = None
+        self._lost: ConnectionError | None = None
+        self._transport.set_protocol(self)
+
+    async def ask(self, packed: bytes, count: int) -> list[Any]:
+        """Sends packed commands, of which there are `count`, and gives as many replies. One at a time.
+
+        An error of a single command stands in its place as a ResponseError.
+        Errors: ConnectionError; the conversation is over then.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if count == 0:
+            return []
+        self._replies, self._awaited = [], count
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(packed)
+        return await self._answered
+
+    def data_received(self, data: bytes) -> None:
+        """Some of the replies, or a part of one."""
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                self._replies.append(reply)
+        except hiredis.ProtocolError as error:
+            self._end(ConnectionError(f"this is no Redis: {error}"))
+            return
+        if len(self._replies) >= self._awaited and self._lost is None:
+            self._answer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server has gone, or we have hung up."""
+        self._end(ConnectionError(str(exc or "the server closed the connection")))
+
+    def _answer(self) -> None:
+        answered, self._answered = self._answered, None
+        if len(self._replies) > self._awaited or answered is None:
+            self._end(ConnectionError("more replies than questions"))
+        elif not answered.done():
+            answered.set_result(self._replies)
+
+    def _end(self, error: ConnectionError) -> None:
+        self._lost = self._lost or error
+        self._transport.close()
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(self._lost)
+
+    def _refusal(self, text: str) -> Exception:
+        """An error reply as an exception; one that is about more than its command ends the conversation."""
+        if (useless := _USELESS.get(text.partition(" ")[0])) is not None:
+            self._end(ConnectionError(useless))
+        return exceptions.ResponseError(text)
+
+
+def pack(*commands: Command) -> bytes:
+    """Commands as they go out."""
+    return b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # its annotation knows commands of one word only
