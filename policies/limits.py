@@ -121,6 +121,10 @@ ADDONS: Final = 50
 """Add-ons of one subscription."""
 INVARIANTS: Final = 50
 """Rules of one catalog; there are five kinds, each with exceptions of its own."""
+TABLE_CASES: Final = 1_000
+"""Table tests of one file."""
+CASE_ENTITIES: Final = 50
+"""Entities that one table test gives usage."""
 CAPS: Final = 4
 """Caps of one feature in one plan: each is an axis of the decision table."""
 TIERS: Final = 50

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from policies import model
-from policies.compiler import build_terms, check, guards, source
+from policies.cases import TableCase
+from policies.compiler import build_cases, build_terms, check, guards, source
 from policies.compiler.fields import FeatureSource, InvariantSource
 from policies.compiler.findings import Finding, Findings
 from policies.compiler.source import AddonFile, CatalogSource, PlanFile
@@ -28,6 +29,8 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     """None if and only if a finding is an error."""
     findings: tuple[Finding, ...]
     """By path, line and column; warnings alone leave the catalog usable."""
+    cases: tuple[TableCase, ...] = ()
+    """Its table tests, by path and line; they are no part of the catalog. Empty if there is none."""
 
 
 def compile_catalog(files: Mapping[str, str]) -> Compiled:
@@ -39,8 +42,11 @@ def compile_catalog(files: Mapping[str, str]) -> Compiled:
     catalog = source.read(files, findings)
     check.check(catalog, findings)
     written = _guards(catalog, findings)
-    built = None if findings.errors else _catalog(catalog, written, files)
-    return Compiled(catalog=built, findings=findings.sorted())
+    if findings.errors:
+        return Compiled(catalog=None, findings=findings.sorted())
+    built = _catalog(catalog, written, files)
+    cases = build_cases.cases(catalog.tables, built.features)
+    return Compiled(catalog=built, findings=findings.sorted(), cases=cases)
 
 
 def text_hash(files: Mapping[str, str]) -> str:

@@ -25,13 +25,17 @@ def of_file(
     return {feature_id: terms for feature_id, terms in made.items() if terms is not None}
 
 
+def value(said: ValueSource, feature: model.Feature) -> int | str:
+    """A static feature's value as terms keep it."""
+    return scaled(said.value, feature.decimals) if isinstance(said.value, Decimal) else said.value
+
+
 def _terms(said: TermsSource | None, feature: model.Feature) -> model.Terms | None:
     assert said is not None
     if isinstance(said, SwitchSource):
         return model.BooleanTerms(source=said.at.source) if said.given else None
     if isinstance(said, ValueSource):
-        value = scaled(said.value, feature.decimals) if isinstance(said.value, Decimal) else said.value
-        return model.StaticTerms(source=said.at.source, value=value, display=str(said.value))
+        return model.StaticTerms(source=said.at.source, value=value(said, feature), display=str(said.value))
     return _metered(said, feature)
 
 

@@ -4,11 +4,12 @@ import re
 from typing import Final, Literal
 
 from policies import limits
-from policies.compiler import check_addons, check_invariants, check_terms, outline
+from policies.compiler import check_addons, check_cases, check_invariants, check_terms, outline
 from policies.compiler.fields import FEATURE, FeatureSource, FeaturesSource
 from policies.compiler.findings import Findings, Place, Slug, quoted
 from policies.compiler.outline import Outline
 from policies.compiler.records import Placed
+from policies.compiler.shelf import Shelf
 from policies.compiler.source import AddonFile, CatalogSource, PlanFile
 
 _COMBINE: Final = {
@@ -55,8 +56,11 @@ def _offers(catalog: CatalogSource, known: dict[str, FeatureSource | None], find
         _terms(addon, known, findings)
     plans = {plan.stem: outline.of(plan) for plan in catalog.plans}
     check_addons.check(catalog.addons, plans, known, findings)
+    addons = {addon.stem: outline.of(addon) for addon in catalog.addons}
     if plans:
-        _unused(known, [*plans.values(), *map(outline.of, catalog.addons)], findings)
+        _unused(known, [*plans.values(), *addons.values()], findings)
+    fallback = catalog.features.fallback_plan if catalog.features else None
+    check_cases.check(catalog.tables, Shelf(known, plans, addons, fallback), findings)
 
 
 def _feature(feature: FeatureSource, findings: Findings) -> None:

@@ -1,35 +1,26 @@
 """Rules that the terms of one feature in one plan keep among themselves and with the feature."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
-from policies import limits
-from policies.compiler import check_prices
+from policies.compiler import check_amounts, check_prices
+from policies.compiler.check_amounts import Amount
 from policies.compiler.fields import FeatureSource
-from policies.compiler.findings import Findings, Place, quoted
-from policies.compiler.numbers import decimals_of
-from policies.compiler.records import Record, camel
+from policies.compiler.findings import Findings, quoted
+from policies.compiler.records import Record
 from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
 from policies.compiler.terms_fields import CapSource, MeteredSource, QuantitySource
 
 _LENGTHS: Final = ("hour", "day", "week", "month", "year", "never")
 
 
-class _Amount(NamedTuple):
-    name: str
-    quantity: Decimal
-    at: Place
-
-
 def check(terms: TermsSource, feature_id: str, feature: FeatureSource, findings: Findings) -> None:
     """Adds the findings of one feature's terms in one plan or add-on."""
     if isinstance(terms, SwitchSource):
         return
-    if feature.sound("decimals"):
-        for amount in _amounts(terms):
-            _fits(amount, feature_id, feature, findings)
+    for amount in _amounts(terms):
+        check_amounts.fits(amount, feature_id, feature, findings)
     if not isinstance(terms, MeteredSource):
         return
     if terms.overage is not None:
@@ -44,11 +35,10 @@ def check(terms: TermsSource, feature_id: str, feature: FeatureSource, findings:
         findings.error(terms.keys["rollover"], "not-supported", message, hint)
 
 
-def _amounts(terms: ValueSource | QuantitySource) -> Iterator[_Amount]:
+def _amounts(terms: ValueSource | QuantitySource) -> Iterator[Amount]:
     """Every finite quantity that could be read."""
     if isinstance(terms, ValueSource):
-        if isinstance(terms.value, Decimal):
-            yield _Amount("the value", terms.value, terms.value_at)
+        yield from check_amounts.of_value(terms)
         return
     records: list[Record] = [terms]
     if isinstance(terms, MeteredSource):
@@ -56,23 +46,7 @@ def _amounts(terms: ValueSource | QuantitySource) -> Iterator[_Amount]:
         records += [terms.rollover] if terms.rollover else []
         records += [terms.overage, *(terms.overage.tiers or ())] if terms.overage else []
     for record in records:
-        for attribute, at in record.values.items():
-            value = getattr(record, attribute)
-            if isinstance(value, Decimal) and value.is_finite():
-                yield _Amount(camel(attribute), value, at)
-
-
-def _fits(amount: _Amount, feature_id: str, feature: FeatureSource, findings: Findings) -> None:
-    """A quantity has no more decimals than its feature keeps, and no more digits than a counter holds."""
-    kept, quantity = feature.decimals, amount.quantity
-    if decimals_of(quantity) > kept:
-        what = f"{kept or 'no'} digit{'' if kept == 1 else 's'} after the point"
-        message = f"{amount.name} is {quantity}, and {quoted(feature_id)} keeps {what}"
-        hint = "round it, or raise decimals in features.yaml before the feature is first published"
-        findings.error(amount.at, "wrong-terms", message, hint)
-    elif quantity > (most := limits.QUANTITY_MAX // 10**kept):
-        message = f"{amount.name} is at most {most:,} with {kept} decimals, not {quantity:,}"
-        findings.error(amount.at, "out-of-bounds", message)
+        yield from check_amounts.of(record)
 
 
 def _cap(

@@ -42,6 +42,7 @@ Slug = Literal[
     "caps",
     "thresholds",
     "unused-feature",
+    "case",
     # a guard, or a plan as Cedar
     "guard",
     "duplicate-guard",

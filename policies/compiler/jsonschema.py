@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+from policies.compiler.case_fields import TABLE
 from policies.compiler.fields import ADDON, FEATURES, INVARIANTS, PLAN
 from policies.compiler.kinds import Schema
 
@@ -11,10 +12,11 @@ _FILES: Final[dict[str, tuple[str, Schema]]] = {
     "plan": ("plans/*.yaml", PLAN.schema),
     "addon": ("addons/*.yaml", ADDON.schema),
     "invariants": ("invariants.yaml", INVARIANTS.schema),
+    "tests": ("tests/*.yaml", TABLE.schema),
 }
 
 KINDS: Final = tuple(_FILES)
-FileKind = Literal["features", "plan", "addon", "invariants"]
+FileKind = Literal["features", "plan", "addon", "invariants", "tests"]
 
 
 def schema_for(kind: FileKind) -> Schema:

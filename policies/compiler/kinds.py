@@ -1,6 +1,7 @@
 """What one field may hold: how it is read, in which words it is refused, and its JSON Schema."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -138,6 +139,27 @@ class Choice(ScalarKind[str]):
 
     def _nearest(self, node: Node, findings: Findings) -> str:
         return findings.suggest(node.text, self._words) if isinstance(node, Scalar) else ""
+
+
+class Instant(ScalarKind[datetime]):
+    """A point in time, to the second; kept in UTC."""
+
+    says = "an instant such as 2026-11-22T10:00:00Z"
+    _form: Final = re.compile(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([Zz]|[+-][0-9]{2}:[0-9]{2})"
+    )
+
+    def __init__(self) -> None:
+        self.schema = {"type": "string", "pattern": f"^{self._form.pattern}$"}
+
+    def _parse(self, scalar: Scalar) -> datetime | Refusal:
+        if not self._form.fullmatch(scalar.text):
+            day = re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", scalar.text)
+            return Refusal(f"write {scalar.text}T00:00:00Z" if day else "")
+        try:
+            return datetime.fromisoformat(scalar.text.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return Refusal(slug="out-of-bounds", message="is no day or time of the calendar")
 
 
 class Flag(ScalarKind[bool]):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from policies.compiler.fields import AddonSource
 from policies.compiler.source import AddonFile, PlanFile
 from policies.compiler.terms import SwitchSource, TermsSource
 from policies.compiler.terms_fields import MeteredSource, QuantitySource
@@ -23,6 +24,8 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None
     gives: dict[str, Given]
     """By feature id; a feature whose terms cannot be read is given, too."""
+    plans: tuple[str, ...] = ()
+    """Of an add-on: what it may be held with."""
     whole: bool
     """Whether all that it gives could be read by name."""
 
@@ -38,6 +41,7 @@ def of(file: PlanFile | AddonFile) -> Outline:
             for feature_id, terms in file.terms.items()
             if not (isinstance(terms, SwitchSource) and not terms.given)
         },
+        plans=tuple(plan.value for plan in said.plans) if isinstance(said, AddonSource) else (),
         whole=said is not None and said.features is not None,
     )
 

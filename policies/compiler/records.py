@@ -201,12 +201,36 @@ class PlacedOf(Generic[T]):
         return None if value is None else Placed(value, node.at)
 
 
+class Keyed(msgspec.Struct, Generic[T], frozen=True):
+    """A value of a group, with its place and that of its name."""
+
+    value: T
+    at: Place
+    """Of the name."""
+    value_at: Place
+
+
+class KeyedOf(Generic[T]):
+    """Keeps the place of a name that other rules look at."""
+
+    def __init__(self, kind: Kind[T]) -> None:
+        self.kind = kind
+        self.says, self.schema = kind.says, kind.schema
+
+    def read(self, node: Node, name: str, at: Place, findings: Findings) -> Keyed[T] | None:
+        """As `Kind` says."""
+        value = self.kind.read(node, name, at, findings)
+        return None if value is None else Keyed(value, at, node.at)
+
+
 class MapOf(Generic[T]):
     """Things by their id. What could not be read keeps its id, so that nothing else calls it unknown."""
 
-    def __init__(self, kind: Kind[T], thing: str, *, ids: Kind[str] | None, most: int) -> None:
-        self.kind, self.thing, self.ids, self.most = kind, thing, ids, most
-        self.says = f"a group of {thing}s by their ids"
+    def __init__(self, kind: Kind[T], thing: str, *, ids: Kind[str] | None, most: int, by: str = "") -> None:
+        self.kind, self.ids, self.most = kind, ids, most
+        self.things = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+        self.says = f"a group of {self.things} by {by or 'their ids'}"
+        self._id = f"the {by or 'name'} of {'an' if thing[0] in 'aeiou' else 'a'} {thing}"
         names = {"propertyNames": ids.schema} if ids else {}
         self.schema: Final[Schema] = {"type": "object", "additionalProperties": kind.schema, **names}
 
@@ -217,14 +241,14 @@ class MapOf(Generic[T]):
                 findings.error(node.at, "wrong-type", mismatch(name, self.says, node))
             return None
         if len(node.entries) > self.most:
-            findings.error(at, "out-of-bounds", f"{name} has at most {self.most:,} {self.thing}s")
+            findings.error(at, "out-of-bounds", f"{name} has at most {self.most:,} {self.things}")
             return None
         return {entry.name: self._entry(entry, findings) for entry in node.entries}
 
     def _entry(self, entry: Entry, findings: Findings) -> T | None:
         if self.ids is not None:
             key = Scalar(at=entry.at, text=entry.name, plain=False)
-            self.ids.read(key, f"the name of a {self.thing}", entry.at, findings)
+            self.ids.read(key, self._id, entry.at, findings)
         return self.kind.read(entry.value, quoted(entry.name), entry.at, findings)
 
 

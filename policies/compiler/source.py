@@ -5,7 +5,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from policies.compiler import document, paths, terms
+from policies.compiler import case_fields, document, paths, terms
+from policies.compiler.case_fields import TABLE, CaseSource
 from policies.compiler.fields import (
     ADDON,
     FEATURES,
@@ -19,7 +20,7 @@ from policies.compiler.fields import (
 )
 from policies.compiler.findings import Findings, Place
 from policies.compiler.records import Record, RecordOf
-from policies.compiler.terms import TermsSource
+from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
 from policies.compiler.terms_fields import ADDON_TERMS, PLAN_TERMS, AnyTerms, TermsNode
 
 R = TypeVar("R", bound=Record)
@@ -43,6 +44,14 @@ PlanFile = SoldFile[PlanSource]
 AddonFile = SoldFile[AddonSource]
 
 
+class TableFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file in tests/, as far as it could be read."""
+
+    cases: tuple[CaseSource, ...]
+    values: dict[Place, SwitchSource | ValueSource | None]
+    """What stands as `value` in overrides and expectations, by place; None where it could not be read."""
+
+
 class CatalogSource(msgspec.Struct, frozen=True, kw_only=True):
     """All files, in the order of their paths."""
 
@@ -50,6 +59,7 @@ class CatalogSource(msgspec.Struct, frozen=True, kw_only=True):
     plans: tuple[PlanFile, ...] = ()
     addons: tuple[AddonFile, ...] = ()
     invariants: InvariantsSource | None = None
+    tables: tuple[TableFile, ...] = ()
     guards: dict[str, str] = {}
     """Path → text of guards/*.cedar, unread."""
 
@@ -80,10 +90,6 @@ def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
     if not found[paths.PLANS]:
         hint = "write the first one, such as plans/free.yaml"
         findings.error(Place(path="plans/"), "missing-file", "the catalog has no plan", hint)
-    for path in found[paths.TESTS]:
-        findings.error(
-            Place(path=path), "not-supported", "tests are not supported by this version yet", "take it out"
-        )
     reader = _Reader(files, findings)
     features = reader.record(paths.FEATURES, FEATURES, paths.FEATURES)
     known = (features.features if features else None) or {}
@@ -92,6 +98,7 @@ def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
         plans=tuple(reader.plan(path, known) for path in found[paths.PLANS]),
         addons=tuple(reader.addon(path, known) for path in found[paths.ADDONS]),
         invariants=reader.record(paths.INVARIANTS, INVARIANTS, paths.INVARIANTS),
+        tables=tuple(reader.table(path, known) for path in found[paths.TESTS]),
         guards={path: files[path] for path in found[paths.GUARDS]},
     )
 
@@ -118,6 +125,20 @@ class _Reader:
         addon = self.record(path, ADDON, "the add-on")
         said = self._terms(addon.features if addon else None, known, ADDON_TERMS)
         return AddonFile(path=path, stem=paths.stem(path), said=addon, terms=said)
+
+    def table(self, path: str, known: Known) -> TableFile:
+        """A file in tests/."""
+        table = self.record(path, TABLE, "a file of table tests")
+        cases = (table.cases if table else None) or ()
+        return TableFile(
+            cases=cases,
+            values={
+                said.node.at: terms.value(said, feature_id, feature, self._findings)
+                for case in cases
+                for feature_id, said in case_fields.values(case)
+                if (feature := known.get(feature_id)) is not None
+            },
+        )
 
     def _terms(
         self, said: dict[str, TermsNode] | None, known: Known, form: AnyTerms

@@ -52,18 +52,26 @@ def read(
     """
     name = quoted(feature_id)
     match feature.type if feature else None:
-        case "boolean":
-            given = _FLAG.read(terms.node, f"{name} is a boolean feature: its value", terms.at, findings)
-            return None if given is None else SwitchSource(at=terms.at, given=given)
-        case "static":
+        case "boolean" | "static":
             assert feature is not None
-            return _value(terms, name, feature, findings)
+            return value(terms, feature_id, feature, findings)
         case "metered":
             return _metered(terms, name, form, findings)
         case _:
             if isinstance(terms.node, Mapping) and any(e.name in METERED.fields for e in terms.node.entries):
                 form.metered.read(terms.node, name, terms.at, findings)
             return None
+
+
+def value(
+    terms: TermsNode, feature_id: str, feature: FeatureSource, findings: Findings
+) -> SwitchSource | ValueSource | None:
+    """The value of a boolean or static feature, as `read` reads it; None for a metered one."""
+    name = quoted(feature_id)
+    if feature.type == "boolean":
+        given = _FLAG.read(terms.node, f"{name} is a boolean feature: its value", terms.at, findings)
+        return None if given is None else SwitchSource(at=terms.at, given=given)
+    return _value(terms, name, feature, findings) if feature.type == "static" else None
 
 
 def _value(terms: TermsNode, name: str, feature: FeatureSource, findings: Findings) -> ValueSource | None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -9,13 +10,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from policies.compiler.build import compile_catalog
+from policies.compiler.case_fields import TABLE
 from policies.compiler.fields import ADDON, FEATURES, INVARIANTS, PLAN
 from policies.compiler.jsonschema import KINDS, schema_for
 
 CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
 FILES = sorted(CATALOG.rglob("*.yaml"))
-KINDS_OF = {"plans": "plan", "addons": "addon"}
-TABLES = {"plan": PLAN, "addon": ADDON, "features": FEATURES, "invariants": INVARIANTS}
+KINDS_OF = {"plans": "plan", "addons": "addon", "tests": "tests"}
+TABLES = {"plan": PLAN, "addon": ADDON, "features": FEATURES, "invariants": INVARIANTS, "tests": TABLE}
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
@@ -77,8 +79,15 @@ def problems(schema, value, at=""):
 
 
 def as_an_editor_reads_it(path):
-    """Editors hold 1_000 for a text, so a schema must take it in both forms."""
+    """Editors hold 1_000 for a text, so a schema must take it in both forms; an instant is a text to them."""
     loaded = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+
+    def said(value):
+        if isinstance(value, dict):
+            return {key: said(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [said(item) for item in value]
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else value
 
     def written(value):
         if isinstance(value, dict):
@@ -89,6 +98,7 @@ def as_an_editor_reads_it(path):
             f"{value:_}" if isinstance(value, int) and not isinstance(value, bool) and value > 999 else value
         )
 
+    loaded = said(loaded)
     return [loaded, written(loaded)]
 
 
@@ -106,8 +116,8 @@ def test_schema_and_reader_know_the_same_fields_with_a_sentence_for_each(name, t
         for field, (_, known) in record.fields.items():
             assert schema["properties"][field]["description"].strip()
             inner, kind = schema["properties"][field], known.kind
-            if hasattr(kind, "kind"):
-                inner, kind = inner.get("items") or inner["additionalProperties"], kind.kind
+            while hasattr(kind, "kind"):
+                inner, kind = inner.get("items") or inner.get("additionalProperties") or inner, kind.kind
             if hasattr(kind, "fields"):
                 compare(inner, kind)
 
