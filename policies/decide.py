@@ -13,10 +13,11 @@ from policies.balance import Levels
 from policies.compiler import cedar
 from policies.compiler.cedar import Clause, Policy
 from policies.decision import ClauseLine, Decision, Finding, ReasonLine
-from policies.engine import Engine, Facts, Question, Slice, Verdict
+from policies.engine import Answer, Engine, Facts, Question, Verdict
 from policies.entitlement import Right
 from policies.message import Case
-from policies.model import MeteredTerms, Terms, WhenUnavailable
+from policies.model import MeteredTerms, StaticTerms, Terms, WhenUnavailable
+from policies.slices import Slice
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +36,13 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     part: Slice
     facts: Facts
     question: Question
-    verdict: Verdict
+    answer: Answer
     case: Case
-    holds: tuple[bool | None, ...] = ()
-    """Which clauses hold, in their order; empty if nobody needs to know."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What Cedar said."""
+        return self.answer.verdict
 
 
 def needs_levels(right: Right) -> bool:
@@ -68,7 +72,7 @@ def decide(
     """
     asked = None
     if levels is not None or not needs_levels(right):
-        asked = _ask(engine, right, request, levels or Levels(), explain=explain)
+        asked = _ask(engine, right, request, levels or Levels())
     if asked is None or asked.verdict.outcome == "indeterminate":
         finding = _fallback(engine, right, request, asked, explain=explain)
     else:
@@ -114,7 +118,7 @@ def unavailable(
             explain=explain,
         )
     use = last_known if _stance(right) == "lastKnown" else None
-    asked = _ask(engine, right, request, use, explain=explain) if use is not None else None
+    asked = _ask(engine, right, request, use) if use is not None else None
     return decision.answer(
         _fallback(engine, right, request, asked, explain=explain),
         asked.case if asked else Case(right=right, balance=None, requested=request.quantity),
@@ -125,28 +129,68 @@ def unavailable(
     )
 
 
-def _ask(engine: Engine, right: Right, request: Request, levels: Levels, *, explain: bool) -> _Asked:
-    """Cedar's verdict on facts and levels; the clauses too, if it denies or if they are wanted."""
-    present = right.absence is None
-    part = engine.slice(right.plan if present else None, right.feature_id)
-    account = balance.of(right.terms, levels, trial=right.trial)
+def facts_of(right: Right, levels: Levels, part: Slice) -> Facts:
+    """What the principal of a slice is, for a right whose counters stand at these levels.
+
+    Beside the plan's own numbers stand differences, so that the text of a permit stays what the plan says.
+    """
+    terms, said = right.terms, right.plan_terms
+    tags = tuple([(tag, right.metadata[tag]) for tag in part.tags if tag in right.metadata])
+    if isinstance(terms, StaticTerms) and isinstance(terms.value, int):
+        plain = said.value if isinstance(said, StaticTerms) and isinstance(said.value, int) else 0
+        return Facts(
+            billing_status=right.billing_status,
+            trial=right.trial,
+            entitled=right.entitled,
+            extra=terms.value - plain,
+            tags=tags,
+        )
+    if not isinstance(terms, MeteredTerms):
+        return Facts(
+            billing_status=right.billing_status, trial=right.trial, entitled=right.entitled, tags=tags
+        )
+    in_plan = said if isinstance(said, MeteredTerms) else None
+    granted = max(terms.included or 0, levels.included) + balance.granted_extra(levels, right.grants)
+    extra = granted - ((in_plan.included or 0) if in_plan else 0)
+    bought = terms.overage.up_to if terms.overage else 0
+    sold = in_plan.overage.up_to if in_plan and in_plan.overage else 0
+    return Facts(
+        billing_status=right.billing_status,
+        trial=right.trial,
+        entitled=right.entitled,
+        extra=extra,
+        extra_limit=extra + (bought or 0) - (sold or 0),
+        unlimited=terms.included is None,
+        unlimited_overage=terms.included is None or bought is None,
+        tags=tags,
+    )
+
+
+def slice_of(engine: Engine, right: Right) -> Slice:
+    """The policies that decide about a right; without one, the slice that has no permit (R3)."""
+    if right.absence is not None:
+        return engine.slice(None, None)
+    return engine.slice(right.plan, right.feature, right.guards)
+
+
+def _ask(engine: Engine, right: Right, request: Request, levels: Levels) -> _Asked:
+    """Cedar's answer on facts and levels."""
+    part = slice_of(engine, right)
+    account = balance.of(right.terms, levels, trial=right.trial, grants=right.grants)
     caps = _cap_levels(right.terms, levels, request.entity_id)
-    facts = Facts(billing_status=right.billing_status, trial=right.trial, extra=account.extra)
+    facts = facts_of(right, levels, part)
     question = Question(
         drawn=account.drawn + account.reserved,
         requested=request.quantity,
         caps=caps,
-        request=request.context if present else {},
+        request=request.context if right.absence is None else {},
     )
-    verdict = engine.evaluate(part, facts, question)
-    wanted = explain or verdict.outcome == "denied"
     return _Asked(
         part=part,
         facts=facts,
         question=question,
-        verdict=verdict,
+        answer=engine.answer(part, facts, question),
         case=Case(right=right, balance=account, requested=request.quantity, excess=levels.excess, caps=caps),
-        holds=engine.probe(part, facts, question) if wanted and part.clauses else (),
     )
 
 
@@ -170,11 +214,14 @@ def _fallback(
     that is decided, and an outage opens nothing to a tenant who does not pay.
     """
     nothing = msgspec.structs.replace(request, quantity=0)
-    floor = _ask(engine, right, nothing, _unused(right.terms), explain=explain)
+    floor = _ask(engine, right, nothing, _unused(right.terms))
     if floor.verdict.outcome == "denied":
         found = _finding(floor, degraded=True, explain=False)
         return msgspec.structs.replace(found, clauses=_clauses(floor, facts_only=True)) if explain else found
     told = asked is not None and asked.verdict.outcome != "indeterminate"
+    # A guard that could not be asked might have refused, so nothing is opened past it (R2).
+    barred = floor.verdict.guard_erred or (asked is not None and asked.verdict.guard_erred)
+    stance: WhenUnavailable = "deny" if barred else _stance(right)
     case = Case(right=right, balance=None, requested=request.quantity)
     line = ReasonLine(
         policy_id=None,
@@ -183,7 +230,7 @@ def _fallback(
         message=message.sentence("fallback", case),
     )
     return Finding(
-        allowed=_by_stance(_stance(right), asked),
+        allowed=_by_stance(stance, asked),
         outcome="indeterminate",
         reasons=(line, _reason(asked)) if asked is not None and told else (line,),
         clauses=(_clauses(asked) if asked else ()) if explain else msgspec.UNSET,
@@ -221,8 +268,10 @@ def _reason(asked: _Asked) -> ReasonLine:
     case, right = asked.case, asked.case.right
     if asked.verdict.matched:
         policy = asked.verdict.matched[0]
-        text = message.sentence(policy.reason, case)
-        return ReasonLine(policy_id=policy.id, source=policy.source, reason=policy.reason, message=text)
+        text = policy.says or message.sentence(policy.reason, case)
+        return ReasonLine(
+            policy_id=policy.id, source=_source(right, policy.source), reason=policy.reason, message=text
+        )
     if right.absence is not None:
         source = right.plan.source if right.plan and right.absence == "feature_not_in_plan" else None
         text = message.sentence(right.absence, case)
@@ -230,14 +279,20 @@ def _reason(asked: _Asked) -> ReasonLine:
     policy, clause = _failed(asked)
     reason = cedar.failure(clause, right.billing_status)
     text = message.sentence(reason, msgspec.structs.replace(case, cap=clause.cap))
-    return ReasonLine(policy_id=policy.id, source=clause.source, reason=reason, message=text)
+    return ReasonLine(policy_id=policy.id, source=_source(right, clause.source), reason=reason, message=text)
+
+
+def _source(right: Right, line: str) -> str:
+    """The line that a policy names; of an off-plan one the line of the add-on that gives the feature."""
+    off_plan = right.plan_terms is None and right.feature is not None and line == right.feature.source
+    return right.terms.source if off_plan and right.terms is not None else line
 
 
 def _failed(asked: _Asked) -> tuple[Policy, Clause]:
     """The last permit and the first of its clauses that does not hold."""
-    policy = asked.part.policies[-1]
+    policy = asked.part.permits[-1]
     assert policy.clauses  # without any it cannot fail
-    holds = asked.holds[-len(policy.clauses) :]
+    holds = asked.answer.holds[-len(policy.clauses) :]
     place = holds.index(False) if False in holds else -1
     return policy, policy.clauses[place]
 
@@ -252,7 +307,7 @@ def _clauses(asked: _Asked, *, facts_only: bool = False) -> tuple[ClauseLine, ..
             values={name: values[name] for name in clause.reads if name in values},
             source=clause.source,
         )
-        for clause, holds in zip(asked.part.clauses, asked.holds, strict=True)
+        for clause, holds in zip(asked.part.clauses, asked.answer.holds, strict=True)
         if not facts_only or all(name.startswith("principal.") for name in clause.reads)
     )
 
@@ -263,7 +318,11 @@ def _values(asked: _Asked) -> dict[str, int | bool | str]:
     values: dict[str, int | bool | str] = {
         "principal.billingStatus": facts.billing_status,
         "principal.trial": facts.trial,
+        "principal.entitled": facts.entitled,
         "principal.extra": facts.extra,
+        "principal.extraLimit": facts.extra_limit,
+        "principal.unlimited": facts.unlimited,
+        "principal.unlimitedOverage": facts.unlimited_overage,
         "context.drawn": question.drawn,
         "context.requested": question.requested,
     }

@@ -1,24 +1,27 @@
-"""What does Cedar answer? The one module that calls it.
+"""What does Cedar answer? The one module that asks it.
 
-Policies are parsed once for each (plan version, feature) and kept, and so are the handles of equal facts;
-both are bounded. The principal's id is always the same: policies speak of what is stored about a tenant,
-never of who it is, so tenants with equal facts share a handle and no caller's id is part of it.
+Policies are parsed once for each (plan version, feature, guards) and kept, and so are the handles of equal
+facts and the tables of answers (`policies.table`); all are bounded. The principal's id is always the same:
+policies speak of what is stored about a tenant, never of who it is, so tenants with equal facts share a
+handle and a table, and no caller's id is part of either.
 
 An Engine belongs to one thread.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import cedarpy
 import msgspec
 
-from policies import limits
+from policies import limits, slices, table
 from policies.compiler import cedar
-from policies.compiler.cedar import Clause, Policy
+from policies.compiler.cedar import Policy
 from policies.errors import invalid
-from policies.model import BillingStatus, Feature, PlanVersion
+from policies.model import BillingStatus, Feature, Guard, PlanVersion
+from policies.slices import Slice
+from policies.table import Cuts, Place
 
 Outcome = Literal["allowed", "denied", "indeterminate"]
 
@@ -26,16 +29,35 @@ _PRINCIPAL: Final = {"type": "Tenant", "id": "tenant"}
 _ACTION: Final = {"type": "Action", "id": "use"}
 _PRINCIPAL_SCHEMA: Final = cedarpy.Schema.from_str(cedar.principal_schema())
 
+_SliceKey = tuple[str, str, tuple[Guard, ...]]
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored about a tenant: the attributes of the principal."""
+    """What is stored about a tenant: the attributes and tags of the principal."""
 
     billing_status: BillingStatus
     trial: bool
+    entitled: bool = True
     extra: int = 0
+    """What add-ons, grants and overrides change about the plan's included quantity or number."""
+    extra_limit: int = 0
+    """What they change about the limit, overage counted in."""
+    unlimited: bool = False
+    unlimited_overage: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
+    """The tenant's metadata, as far as guards of the slice read it."""
+
+    def bounding(self) -> dict[str, int | bool]:
+        """Those that move or lift a bound, by their names in the text."""
+        return {
+            "extra": self.extra,
+            "extraLimit": self.extra_limit,
+            "unlimited": self.unlimited,
+            "unlimitedOverage": self.unlimited_overage,
+        }
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,52 +79,28 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The policies that decided, in compile order; Cedar gives them in any order."""
     errors: tuple[str, ...] = ()
     """What went wrong, in Cedar's words: for the log, not for callers."""
+    guard_erred: bool = False
+    """One of the errors is a guard's: then no fallback may open anything (R2)."""
 
 
-class Slice:
-    """The policies of one (plan version, feature), parsed. One without policies denies everything (R3)."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict with what it stands on."""
 
-    __slots__ = (
-        "_probes",
-        "clauses",
-        "context",
-        "fault",
-        "feature_id",
-        "handle",
-        "places",
-        "plan",
-        "policies",
-    )
+    verdict: Verdict
+    holds: tuple[bool | None, ...] = ()
+    """Which clauses of the slice hold, in their order; None where Cedar could not tell."""
 
-    def __init__(
-        self,
-        feature_id: str,
-        policies: tuple[Policy, ...] = (),
-        *,
-        context: tuple[str, ...] = (),
-        fault: str | None = None,
-        plan: PlanVersion | None = None,
-    ) -> None:
-        self.feature_id = feature_id
-        self.policies = policies
-        self.clauses: tuple[Clause, ...] = tuple(clause for policy in policies for clause in policy.clauses)
-        self.context = context
-        """The keys that a request may carry."""
-        self.fault = fault
-        """Why there are no policies although there should be: then nothing can be decided."""
-        self.plan = plan
-        """Whose lines the policies name."""
-        self.handle = cedarpy.PolicySet.from_str(cedar.text(policies))
-        # Cedar names policies by their place in the text.
-        self.places = {f"policy{place}": policy for place, policy in enumerate(policies)}
-        self._probes: Any = None
 
-    @property
-    def probes(self) -> Any:
-        """One permit for each clause; most slices are never asked for it."""
-        if self._probes is None:
-            self._probes = cedarpy.PolicySet.from_str(cedar.probes(self.clauses))
-        return self._probes
+class _Table:
+    """Cedar's answers for one slice and one set of facts, each kept when it was first needed."""
+
+    __slots__ = ("answers", "cuts", "variants")
+
+    def __init__(self, cuts: Cuts) -> None:
+        self.cuts = cuts
+        self.answers: dict[tuple[Hashable, Place], Answer] = {}
+        self.variants: set[Hashable] = set()
+        """What callers said, as far as guards read it: each has answers of its own (R5)."""
 
 
 class Engine:
@@ -115,24 +113,104 @@ class Engine:
         on_fault: Callable[[Verdict], None] | None = None,
     ) -> None:
         """`on_fault` hears of every verdict with an error in it, so that somebody can count and log it."""
-        self._slices: _Kept[tuple[str, str], Slice] = _Kept(slices_alive)
+        self._slices: _Kept[_SliceKey, Slice] = _Kept(slices_alive)
         self._facts: _Kept[Facts, cedarpy.Entities] = _Kept(limits.FACTS_ALIVE)
+        self._tables: _Kept[tuple[Slice, Facts], _Table] = _Kept(limits.TABLES_ALIVE)
         self._on_fault = on_fault
 
-    def slice(self, plan: PlanVersion | None, feature_id: str) -> Slice:
-        """The slice of a feature in a plan version; without a plan, the one that has no permit.
+    def slice(
+        self, plan: PlanVersion | None, feature: Feature | None, guards: tuple[Guard, ...] = ()
+    ) -> Slice:
+        """The slice of a feature for who stands on a plan.
+
+        It has the plan's permits, or where the plan does not give the feature the off-plan one; without a
+        plan or a feature it has none.
 
         Never raises: what cannot be compiled or parsed is a slice with a fault, and so indeterminate.
         """
-        if plan is None:
-            return Slice(feature_id)
-        key = (plan.version, feature_id)
-        part = self._slices.get(key, lambda: _parsed(plan, feature_id))
-        if part.plan is not None and part.plan is not plan:
-            # The same terms on other lines: a later catalog has a comment more.
+        if plan is None or feature is None:
+            return slices.NOTHING
+        key = (plan.version, feature.id, guards)
+        part = self._slices.get(key, lambda: slices.parsed(plan, feature, guards))
+        if part.plan is not plan or part.feature is not feature:
+            # The same terms on other lines, or what the catalog says of the feature has changed.
             self._slices.forget(key)
-            part = self._slices.get(key, lambda: _parsed(plan, feature_id))
+            part = self._slices.get(key, lambda: slices.parsed(plan, feature, guards))
         return part
+
+    def answer(self, part: Slice, facts: Facts, question: Question) -> Answer:
+        """Cedar's answer, looked up in the table of the slice and the facts; asked where it has none yet.
+
+        Errors: InvalidError as `evaluate`.
+        """
+        _refuse(part, question)
+        if part.bounds is None:
+            return self._direct(part, facts, question)
+        bounds = part.bounds
+        kept = self._tables.get(
+            (part, facts), lambda: _Table(table.cuts(bounds, facts.bounding(), part.axes))
+        )
+        requested = question.requested
+        sums = (question.drawn + requested, *[level + requested for level in question.caps])
+        said = tuple([question.request.get(name) for name in part.request_keys])
+        if len(sums) != part.axes or min(sums) < 0 or max(sums) > table.SUM_MAX:
+            return self._direct(part, facts, question)
+        place = kept.cuts.place(sums)
+        known = kept.answers.get((said, place))
+        if known is not None:
+            return known
+        if said not in kept.variants and len(kept.variants) >= limits.TABLE_VARIANTS:
+            return self._direct(part, facts, question)
+        kept.variants.add(said)
+        answer = self._cell(part, facts, question, kept.cuts.ends(place))
+        if answer is None:
+            return self._direct(part, facts, question)
+        kept.answers[said, place] = answer
+        return answer
+
+    def ceilings(self, part: Slice, facts: Facts, request: dict[str, str]) -> tuple[int | None, ...] | None:
+        """The highest sum of each axis that Cedar allows, what was drawn first; None if it allows nothing.
+
+        None for a single axis is without end. Every cell is asked.
+        Errors: ValueError where the allowed cells are no box from zero, or Cedar could not decide one.
+        """
+        if part.bounds is None:
+            raise ValueError(f"{part.feature_id}: no table stands for these policies")
+        cuts = table.cuts(part.bounds, facts.bounding(), part.axes)
+        allowed = []
+        for place in cuts.places():
+            drawn, *caps = cuts.ends(place)[0]
+            asked = Question(drawn=drawn, requested=0, caps=tuple(caps), request=request)
+            verdict = self.answer(part, facts, asked).verdict
+            if verdict.outcome == "indeterminate":
+                raise ValueError("; ".join(verdict.errors))
+            if verdict.outcome == "allowed":
+                allowed.append(place)
+        return table.ceilings(cuts, allowed)
+
+    def _cell(
+        self, part: Slice, facts: Facts, question: Question, ends: tuple[table.Sums, table.Sums]
+    ) -> Answer | None:
+        """The one answer of a cell, asked at both of its ends; None for errors and where the ends differ."""
+        low, high = (
+            self._direct(part, facts, _at(sums, question.request, split=split))
+            for sums, split in zip(ends, (False, True), strict=True)
+        )
+        if low.verdict.errors or high.verdict.errors:
+            return None
+        if low != high:
+            told = f"{part.feature_id}: the answers at {ends} differ: {low} and {high}"
+            self._tell(Verdict(outcome="indeterminate", errors=(told,)))
+            return None
+        return low
+
+    def _direct(self, part: Slice, facts: Facts, question: Question) -> Answer:
+        verdict = self.evaluate(part, facts, question)
+        return Answer(verdict=verdict, holds=self.probe(part, facts, question) if part.clauses else ())
+
+    def _tell(self, verdict: Verdict) -> None:
+        if self._on_fault is not None:
+            self._on_fault(verdict)
 
     def evaluate(self, part: Slice, facts: Facts, question: Question) -> Verdict:
         """Cedar's answer; whatever goes wrong on the way to one is indeterminate, never allowed or denied.
@@ -145,8 +223,8 @@ class Engine:
             verdict = _read(part, self._ask(part, part.handle, facts, question))
         except BaseException as error:  # noqa: BLE001 - a panic of Cedar is no Exception; _fault sorts
             verdict = Verdict(outcome="indeterminate", errors=(_fault(error),))
-        if verdict.errors and self._on_fault is not None:
-            self._on_fault(verdict)
+        if verdict.errors:
+            self._tell(verdict)
         return verdict
 
     def probe(self, part: Slice, facts: Facts, question: Question) -> tuple[bool | None, ...]:
@@ -169,7 +247,7 @@ class Engine:
             "principal": _PRINCIPAL,
             "action": _ACTION,
             "resource": {"type": "Feature", "id": part.feature_id},
-            "context": _context(question),
+            "context": _context(part, question),
         }
         entities = self._facts.get(facts, lambda: _entities(facts))
         return cedarpy.is_authorized(request, handle, entities)
@@ -199,40 +277,11 @@ class _Kept(Generic[K, V]):
         return made
 
 
-def validate(plan: PlanVersion) -> tuple[str, ...]:
-    """What is wrong with the Cedar of a plan version, in sentences; empty if strict validation accepts it."""
-    compiled: list[Policy] = []
-    sentences: list[str] = []
-    for feature_id in plan.terms:
-        try:
-            compiled += cedar.policies(plan, feature_id)
-        except ValueError as error:
-            sentences.append(str(error))
-    return (*sentences, *check(compiled, plan.features.values()))
-
-
-def check(compiled: Sequence[Policy], features: Iterable[Feature]) -> tuple[str, ...]:
-    """What strict validation says against policies over these features, all in one call.
-
-    Cedar accepts two policies with one id, and so do annotations; we do not.
-    """
-    counts = Counter(policy.id for policy in compiled)
-    twice = [f'Two policies have the id "{policy_id}".' for policy_id, count in counts.items() if count > 1]
-    result = cedarpy.validate_policies(cedar.text(compiled), cedar.schema(features))
-    places = {f"policy{place}": policy for place, policy in enumerate(compiled)}
-    return (*twice, *(_sentence(places.get(found.policy_id), found.error) for found in result.errors))
-
-
-def _sentence(policy: Policy | None, error: str) -> str:
-    return f"{policy.source}: {policy.id}: {error}" if policy else error
-
-
-def _parsed(plan: PlanVersion, feature_id: str) -> Slice:
-    try:
-        policies = cedar.policies(plan, feature_id)
-        return Slice(feature_id, policies, context=plan.features[feature_id].context, plan=plan)
-    except (ValueError, LookupError) as error:
-        return Slice(feature_id, fault=f"{plan.version} {feature_id}: {error!r}")
+def _at(sums: table.Sums, request: dict[str, str], *, split: bool) -> Question:
+    """A question with these sums; `split` puts as much as can be into the requested quantity."""
+    requested = min(*sums, limits.REQUESTED_MAX) if split else 0
+    drawn, *caps = (at - requested for at in sums)
+    return Question(drawn=drawn, requested=requested, caps=tuple(caps), request=request)
 
 
 def _refuse(part: Slice, question: Question) -> None:
@@ -244,23 +293,36 @@ def _refuse(part: Slice, question: Question) -> None:
             raise invalid("/context", "The context may hold only keys that the feature declares, with texts.")
 
 
-def _context(question: Question) -> str:
+def _context(part: Slice, question: Question) -> str:
     levels = (question.drawn, *question.caps)
     if min(levels) < 0 or max(levels) > cedar.VARIABLE_MAX:
         raise ValueError(f"A counter is out of bounds: {levels}.")
     caps = {f"c{number}": level for number, level in enumerate(question.caps, start=1)}
     return msgspec.json.encode(
-        {"drawn": question.drawn, "requested": question.requested, "caps": caps, "request": question.request}
+        {
+            "drawn": question.drawn,
+            "requested": question.requested,
+            "caps": caps,
+            "request": question.request,
+            "facts": part.stated,
+        }
     ).decode()
 
 
 def _entities(facts: Facts) -> cedarpy.Entities:
     """The handle of a principal with these facts, checked against the schema once, here."""
-    if not 0 <= facts.extra <= cedar.VARIABLE_MAX:
-        raise ValueError(f"The extra quantity is out of bounds: {facts.extra}.")
-    status = {"__entity": {"type": "BillingStatus", "id": facts.billing_status}}
-    attributes = {"billingStatus": status, "trial": facts.trial, "extra": facts.extra}
-    document = [{"uid": _PRINCIPAL, "attrs": attributes, "parents": []}]
+    if max(abs(facts.extra), abs(facts.extra_limit)) > cedar.VARIABLE_MAX:
+        raise ValueError(f"An extra quantity is out of bounds: {facts.extra}, {facts.extra_limit}.")
+    attributes = {
+        "billingStatus": {"__entity": {"type": "BillingStatus", "id": facts.billing_status}},
+        "trial": facts.trial,
+        "entitled": facts.entitled,
+        "extra": facts.extra,
+        "extraLimit": facts.extra_limit,
+        "unlimited": facts.unlimited,
+        "unlimitedOverage": facts.unlimited_overage,
+    }
+    document = [{"uid": _PRINCIPAL, "attrs": attributes, "parents": [], "tags": dict(facts.tags)}]
     return cedarpy.Entities.from_json_str(msgspec.json.encode(document).decode(), _PRINCIPAL_SCHEMA)
 
 
@@ -275,7 +337,16 @@ def _read(part: Slice, answer: cedarpy.AuthzResult) -> Verdict:
         return Verdict(outcome="denied", matched=matched, errors=errors)
     if answer.decision is cedarpy.Decision.Allow and matched and not errors:
         return Verdict(outcome="allowed", matched=matched)
-    return Verdict(outcome="indeterminate", errors=errors or ("Cedar gave no decision.",))
+    return Verdict(
+        outcome="indeterminate",
+        errors=errors or ("Cedar gave no decision.",),
+        guard_erred=any(
+            f"`{policy.id}`" in error
+            for policy in part.policies
+            if policy.effect == "forbid"
+            for error in errors
+        ),
+    )
 
 
 def _named(part: Slice, error: str) -> str:

@@ -1,25 +1,39 @@
 """What right does a tenant have to one feature at an instant?
 
 Facts are resolved at an instant and hold until `valid_until`, the next edge in time (R6): nobody has to write
-anything when a trial ends, a scheduled change comes or a period rolls.
+anything when a trial ends, a grant expires, a scheduled change comes or a period rolls.
 
 A tenant whose last phase is over stands on its last plan version as `ended`, or on the catalog's fallback
 plan in good standing where one is declared. A right that is absent says why; Cedar is asked all the same,
 without any permit (R3).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
 
-from policies import period, subscription
+from policies import combine, period, subscription
+from policies import grant as grants
+from policies import override as overrides
+from policies.combine import Combined, Held, Source
 from policies.grant import Grant
-from policies.model import BillingStatus, Catalog, Feature, MeteredTerms, Noun, PlanVersion, Terms
+from policies.model import (
+    BillingStatus,
+    Combine,
+    Feature,
+    Guard,
+    MeteredTerms,
+    Noun,
+    Offer,
+    PlanVersion,
+    Terms,
+    Versions,
+)
 from policies.override import Override
 from policies.period import Period
-from policies.subscription import Subscription
+from policies.subscription import BillingFact, HeldAddon, Subscription
 
 Absence = Literal["unknown_tenant", "unknown_feature", "no_subscription", "feature_not_in_plan"]
 
@@ -38,11 +52,11 @@ class Snapshot(Noun, frozen=True, kw_only=True):
     subscriptions: tuple[Subscription, ...] = ()
     """Oldest first; at most one is alive at an instant."""
     metadata: dict[str, str] = {}  # noqa: RUF012 - a Struct copies its default
-    """The platform's notes on the tenant, which guards may read."""
+    """The platform's notes on the tenant, which guards read as tags."""
     grants: tuple[Grant, ...] = ()
     """By effective instant and id: those that hold, will hold, or held until not long ago."""
     overrides: tuple[Override, ...] = ()
-    """By feature and start: the same."""
+    """By feature and start: the same. Of one feature, no two hold at the same instant."""
 
 
 class Right(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +68,29 @@ class Right(msgspec.Struct, frozen=True, kw_only=True):
     """As the tenant's plan version knows it, else as the catalog does; None if neither does."""
     plan: PlanVersion | None
     """The plan version that the tenant stands on, whether it gives the feature or not."""
+    plan_terms: Terms | None
+    """What that plan version alone gives: the numbers that stand in its permits."""
     terms: Terms | None
-    """What the plan gives."""
+    """What plan, add-ons and override give together; grants are buckets beside it."""
+    grants: tuple[Grant, ...] = ()
+    """Those that an event of this instant may draw from, in the order in which they are drawn (R13)."""
+    grants_before: int = 0
+    """How many of them are drawn before what the terms include."""
+    entitled: bool = True
+    """False where an override switched the feature off."""
     absence: Absence | None
     """Why there is no right; None exactly if there are terms."""
     billing_status: BillingStatus
+    billing: tuple[BillingFact, ...] = ()
+    """The fact behind the status, and those that are to come."""
     trial: bool
+    metadata: dict[str, str] = {}
+    guards: tuple[Guard, ...] = ()
+    """Those whose scope the feature is in."""
+    sources: tuple[Source, ...] = ()
+    """Where the right comes from, plan first."""
+    rule: Combine | None = None
+    """How the sources were combined."""
     period: Period | None
     """Of a metered feature: where usage of this instant is counted; without terms, the calendar month."""
     cap_windows: tuple[Period, ...]
@@ -73,6 +104,8 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: PlanVersion | None = None
     held: Subscription | None = None
+    addons: tuple[HeldAddon, ...] = ()
+    fallback: bool = False
     billing_status: BillingStatus = "ended"
     trial: bool = False
 
@@ -85,45 +118,86 @@ class _Stretch(msgspec.Struct, frozen=True):
     plan: PlanVersion
 
 
-def resolve(
-    snapshot: Snapshot,
-    *,
-    catalog: Catalog,
-    versions: Mapping[str, PlanVersion],
-    feature_id: str,
-    at: datetime,
-) -> Right:
+def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id: str, at: datetime) -> Right:
     """The right of a tenant to a feature at an instant.
 
-    `versions` holds every plan version that the snapshot names, by id; `catalog` is the one active at `at`.
+    `versions` holds every plan and add-on version that `named` lists; `offer` is what is sold at `at`.
     Errors: KeyError if a version is missing, so that a gap in what was read never looks like a lost right.
     """
-    place = _place(snapshot, catalog, versions, at) if snapshot.known else _Place()
-    feature = (place.plan and place.plan.features.get(feature_id)) or catalog.features.get(feature_id)
-    terms = place.plan.terms.get(feature_id) if place.plan and feature else None
+    place = _place(snapshot, offer, versions, at) if snapshot.known else _Place()
+    feature = (place.plan and place.plan.features.get(feature_id)) or offer.features.get(feature_id)
+    given = _given(snapshot, place, versions, feature, at)
+    said = place.plan.terms.get(feature_id) if place.plan else None
     span, windows = None, tuple[Period, ...]()
-    if isinstance(terms, MeteredTerms) and place.held is not None:
-        stretches = _stretches(place.held, catalog, versions)
-        span = _counted_in(place.held, terms, _reshaped(stretches, feature_id, terms), at)
-        windows = _cap_windows(place.held, terms, at)
+    if isinstance(given.terms, MeteredTerms) and place.held is not None:
+        stretches = _stretches(place.held, offer, versions)
+        span = _counted_in(place.held, given.terms, _reshaped(stretches, feature_id, given.terms), at)
+        windows = _cap_windows(place.held, given.terms, at)
     elif feature is not None and feature.type == "metered":
         span = period.containing(at, interval="month", anchor="calendar", anchored_at=at)
+    drawn = grants.in_draw_order(_eligible(snapshot, feature_id, at)) if given.terms else ()
     return Right(
         tenant_id=snapshot.tenant_id,
         feature_id=feature_id,
         feature=feature,
         plan=place.plan,
-        terms=terms,
-        absence=_absence(snapshot, place.plan, feature, terms),
+        plan_terms=said,
+        terms=given.terms,
+        grants=drawn,
+        grants_before=grants.before_included(drawn, span),
+        entitled=given.entitled,
+        absence=_absence(snapshot, place.plan, feature, given.terms),
         billing_status=place.billing_status,
+        billing=_billing_from(place.held, at),
         trial=place.trial,
+        metadata=snapshot.metadata,
+        guards=guards_of(offer, feature_id),
+        sources=given.sources,
+        rule=given.rule,
         period=span,
         cap_windows=windows,
-        valid_until=_valid_until(snapshot, (*windows, *((span,) if span else ())), at),
+        valid_until=_valid_until(snapshot, feature_id, (*windows, *((span,) if span else ())), at),
     )
 
 
-def _place(snapshot: Snapshot, catalog: Catalog, versions: Mapping[str, PlanVersion], at: datetime) -> _Place:
+def named(snapshot: Snapshot, offer: Offer) -> tuple[set[str], set[str]]:
+    """The plan versions and the add-on versions that resolving this snapshot may need."""
+    phases = [phase for held in snapshot.subscriptions for phase in held.phases]
+    plans = {phase.plan_version for phase in phases}
+    if offer.fallback_plan is not None and phases:
+        plans.add(offer.fallback_plan)
+    return plans, {addon.addon_version for phase in phases for addon in phase.addons}
+
+
+def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
+    """The guards whose scope a feature is in."""
+    return tuple(guard for guard in offer.guards if guard.features is None or feature_id in guard.features)
+
+
+def _given(
+    snapshot: Snapshot, place: _Place, versions: Versions, feature: Feature | None, at: datetime
+) -> Combined:
+    """What all sources give of a feature; nothing to who is on no plan."""
+    if feature is None or place.plan is None:
+        return Combined(terms=None, entitled=False, rule=None, sources=())
+    over = next(
+        (one for one in snapshot.overrides if one.feature_id == feature.id and overrides.holds(one, at)), None
+    )
+    return combine.combine(
+        feature,
+        place.plan,
+        [Held(versions.addons[held.addon_version], held.quantity) for held in place.addons],
+        _eligible(snapshot, feature.id, at),
+        over,
+        fallback=place.fallback,
+    )
+
+
+def _eligible(snapshot: Snapshot, feature_id: str, at: datetime) -> list[Grant]:
+    return [one for one in snapshot.grants if one.feature_id == feature_id and grants.holds(one, at)]
+
+
+def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -> _Place:
     """On the subscription that is alive, else on the last one that was; one yet to begin is none."""
     begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
     if not begun:
@@ -131,14 +205,25 @@ def _place(snapshot: Snapshot, catalog: Catalog, versions: Mapping[str, PlanVers
     held = max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER)
     phase = subscription.phase_at(held, at)
     status: BillingStatus = "ended" if phase is None else subscription.billing_status_at(held, at)
-    if status == "ended" and catalog.fallback_plan is not None and not snapshot.closed:
-        return _Place(plan=catalog.plans[catalog.fallback_plan], held=held, billing_status="good")
+    if status == "ended" and offer.fallback_plan is not None and not snapshot.closed:
+        return _Place(
+            plan=versions.plans[offer.fallback_plan], held=held, fallback=True, billing_status="good"
+        )
+    stands_on = phase or held.phases[-1]
     return _Place(
-        plan=versions[(phase or held.phases[-1]).plan_version],
+        plan=versions.plans[stands_on.plan_version],
         held=held,
+        addons=stands_on.addons,
         billing_status=status,
         trial=subscription.in_trial(held, at),
     )
+
+
+def _billing_from(held: Subscription | None, at: datetime) -> tuple[BillingFact, ...]:
+    """The last fact that holds, and those after it."""
+    facts = held.billing if held is not None else ()
+    begun = sum(fact.since <= at for fact in facts)
+    return facts[max(0, begun - 1) :] if begun else ()
 
 
 def _absence(
@@ -170,15 +255,13 @@ def _cap_windows(held: Subscription, terms: MeteredTerms, at: datetime) -> tuple
     )
 
 
-def _stretches(
-    held: Subscription, catalog: Catalog, versions: Mapping[str, PlanVersion]
-) -> Iterator[_Stretch]:
+def _stretches(held: Subscription, offer: Offer, versions: Versions) -> Iterator[_Stretch]:
     """The plan versions of a subscription over time, the fallback plan after its end included."""
     for phase in held.phases:
-        yield _Stretch(phase.start, phase.end or _FOREVER, versions[phase.plan_version])
+        yield _Stretch(phase.start, phase.end or _FOREVER, versions.plans[phase.plan_version])
     ended_at = subscription.ends_at(held)
-    if ended_at is not None and catalog.fallback_plan is not None:
-        yield _Stretch(ended_at, _FOREVER, catalog.plans[catalog.fallback_plan])
+    if ended_at is not None and offer.fallback_plan is not None:
+        yield _Stretch(ended_at, _FOREVER, versions.plans[offer.fallback_plan])
 
 
 def _reshaped(stretches: Iterator[_Stretch], feature_id: str, terms: MeteredTerms) -> list[_Stretch]:
@@ -191,7 +274,15 @@ def _reshaped(stretches: Iterator[_Stretch], feature_id: str, terms: MeteredTerm
     ]
 
 
-def _valid_until(snapshot: Snapshot, spans: tuple[Period, ...], at: datetime) -> datetime | None:
+def _valid_until(
+    snapshot: Snapshot, feature_id: str, spans: tuple[Period, ...], at: datetime
+) -> datetime | None:
     edges = [subscription.next_edge(held, at) for held in snapshot.subscriptions]
     edges += [span.end for span in spans]
-    return min((edge for edge in edges if edge is not None), default=None)
+    for grant in snapshot.grants:
+        if grant.feature_id == feature_id:
+            edges += [grant.effective_at, grants.ends_at(grant)]
+    for override in snapshot.overrides:
+        if override.feature_id == feature_id:
+            edges += [override.starts_at, override.ends_at]
+    return min((edge for edge in edges if edge is not None and edge > at), default=None)

@@ -162,6 +162,12 @@ SLICES_ALIVE: Final = 4_096
 """Parsed policy slices of one worker: about 38 MB."""
 FACTS_ALIVE: Final = 1_024
 """Handles of tenant facts of one worker; tenants with equal facts share one."""
+TERMS_ALIVE: Final = 40_000
+"""Terms in the plan versions that one worker keeps: about 40 MB."""
+TABLES_ALIVE: Final = 8_192
+"""Decision tables of one worker, one for each slice and set of facts: about 16 MB."""
+TABLE_VARIANTS: Final = 16
+"""Distinct request contexts that a table keeps answers for (R5); past it Cedar is asked each time."""
 SNAPSHOTS_ALIVE: Final = 20_000
 """Tenants whose snapshot one worker keeps."""
 RIGHTS_ALIVE: Final = 50_000

@@ -4,6 +4,7 @@ A catalog is read from files by `policies.compiler` and never changes afterwards
 `path:line` in the files that it was read from.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -208,3 +209,48 @@ class Catalog(Noun, frozen=True):
     guards: tuple[Guard, ...] = ()
     """In the order of path and line."""
     invariants: tuple[Invariant, ...] = ()
+
+
+class Offer(Noun, frozen=True):
+    """A catalog without the bodies of its plans and add-ons: what every process keeps of the active one."""
+
+    hash: str
+    features: dict[str, Feature]
+    plans: dict[str, str]
+    """Plan id → plan version."""
+    addons: dict[str, str] = {}
+    """Add-on id → add-on version."""
+    guards: tuple[Guard, ...] = ()
+    fallback_plan: str | None = None
+    """The version that an ended tenant falls back to."""
+    ladder: tuple[str, ...] = ()
+    """Plan versions in upgrade order."""
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True):
+    """Bodies of plans and add-ons by version: those that somebody needs now."""
+
+    plans: Mapping[str, PlanVersion]
+    addons: Mapping[str, AddonVersion] = {}
+
+
+def offer(catalog: Catalog) -> Offer:
+    """What is kept of a catalog while it is active."""
+    plans = {plan.plan_id: plan.version for plan in catalog.plans.values()}
+    return Offer(
+        hash=catalog.hash,
+        features=catalog.features,
+        plans=plans,
+        addons={addon.addon_id: addon.version for addon in catalog.addons.values()},
+        guards=catalog.guards,
+        fallback_plan=plans[catalog.fallback_plan] if catalog.fallback_plan else None,
+        ladder=tuple(plans[plan_id] for plan_id in catalog.ladder),
+    )
+
+
+def versions(catalog: Catalog) -> Versions:
+    """All bodies of a catalog."""
+    return Versions(
+        plans={plan.version: plan for plan in catalog.plans.values()},
+        addons={addon.version: addon for addon in catalog.addons.values()},
+    )

@@ -7,7 +7,7 @@ import msgspec
 
 from policies import limits
 from policies.entitlement import Right, Snapshot
-from policies.model import Catalog
+from policies.model import Offer
 from store.reading import Want
 
 
@@ -15,7 +15,7 @@ class Standing(msgspec.Struct, frozen=True):
     """What a tenant's right to a feature is, what it was made of, and which counters bear on it."""
 
     snapshot: Snapshot
-    catalog: Catalog
+    offer: Offer
     since: datetime
     """When it was resolved: what it says of an instant before is not known."""
     right: Right
@@ -34,11 +34,11 @@ class Rights:
         self._alive = alive
         self._kept: OrderedDict[tuple[str, str], Standing] = OrderedDict()
 
-    def get(self, snapshot: Snapshot, catalog: Catalog, feature_id: str, now: datetime) -> Standing | None:
-        """The standing on this very snapshot and catalog at this instant, if it is kept."""
+    def get(self, snapshot: Snapshot, offer: Offer, feature_id: str, now: datetime) -> Standing | None:
+        """The standing on this very snapshot and offer at this instant, if it is kept."""
         key = (snapshot.tenant_id, feature_id)
         found = self._kept.get(key)
-        if found is None or found.snapshot is not snapshot or found.catalog is not catalog:
+        if found is None or found.snapshot is not snapshot or found.offer is not offer:
             return None
         ends = found.right.valid_until
         if now < found.since or (ends is not None and now >= ends):

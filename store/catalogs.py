@@ -1,13 +1,17 @@
 """Catalogs: what was published, which is active, and the versions that subscriptions are pinned to."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
-from policies.model import AddonVersion, Catalog, PlanVersion
+from policies import limits, model
+from policies.model import AddonVersion, Catalog, Offer, PlanVersion, Versions
 from store import postgres, queries
+
+V = TypeVar("V", PlanVersion, AddonVersion)
 
 sql = queries.Queries("catalogs")
 
@@ -31,72 +35,98 @@ class Meaning(msgspec.Struct, frozen=True):
     aggregation: str
 
 
-class Versions(msgspec.Struct, frozen=True):
-    """What subscriptions are pinned to, by version."""
-
-    plans: Mapping[str, PlanVersion]
-    addons: Mapping[str, AddonVersion]
-
-
 class Catalogs:
-    """What this process knows: the active catalog, refreshed once a second, and versions once read."""
+    """What this process knows: what the active catalog offers, and the bodies of versions that were needed.
+
+    Bodies are bounded by the terms that they hold, and forgotten when another catalog becomes active, since
+    it may have other lines for the same versions.
+    """
 
     def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
         self._refreshing = asyncio.Lock()
-        self.active: Catalog | None = None
-        self.versions: dict[str, PlanVersion] = {}
-        self.addon_versions: dict[str, AddonVersion] = {}
+        self.active: Offer | None = None
         self.meanings: dict[str, Meaning] = {}
+        self._plans: dict[str, PlanVersion] = {}
+        self._addons: dict[str, AddonVersion] = {}
+        self._terms = 0
 
-    async def refresh(self) -> Catalog | None:
-        """Reads the active catalog if another one has become active.
+    async def refresh(self) -> Offer | None:
+        """Reads what is offered if another catalog has become active.
 
         Errors: UnavailableError; what was known stays.
         """
         async with self._refreshing, postgres.transaction(self._pool) as connection:
             active_hash = await read_active_hash(connection)
             if active_hash is not None and (self.active is None or self.active.hash != active_hash):
-                catalog = await read(connection, active_hash)
-                assert catalog is not None, "an activation names a catalog that is kept"
-                self.active = catalog
+                offer = await read_offer(connection, active_hash)
+                assert offer is not None, "an activation names a catalog that is kept"
                 self.meanings = await meanings(connection)
-                self.versions = {plan.version: plan for plan in catalog.plans.values()}
-                self.addon_versions = {addon.version: addon for addon in catalog.addons.values()}
+                self.active = offer
+                self._forget()
         return self.active
 
-    async def need(self, plans: Iterable[str], addons: Iterable[str] = ()) -> Versions:
-        """The versions that this process knows, after reading those named that it lacks.
+    def known(self, plans: Collection[str], addons: Collection[str] = ()) -> Versions | None:
+        """The bodies that this process knows, if all that are named are among them."""
+        if all(version in self._plans for version in plans) and all(
+            version in self._addons for version in addons
+        ):
+            return Versions(plans=self._plans, addons=self._addons)
+        return None
+
+    async def need(self, plans: Collection[str], addons: Collection[str] = ()) -> Versions:
+        """The bodies of these versions, read where this process lacks them.
 
         Errors: UnavailableError.
         """
-        lacking_plans = [version for version in plans if version not in self.versions]
-        lacking_addons = [version for version in addons if version not in self.addon_versions]
-        known = Versions(self.versions, self.addon_versions)  # a refresh may replace them while we wait
-        if not lacking_plans and not lacking_addons:
+        known = self.known(plans, addons)
+        if known is not None:
             return known
-        active = self.active.hash if self.active else ""
         async with postgres.transaction(self._pool) as connection:
-            bodies = await postgres.scalars(
-                connection, sql.plan_versions, {"versions": lacking_plans, "active": active}
-            )
-            addon_bodies = await postgres.scalars(
-                connection, sql.addon_versions, {"versions": lacking_addons, "active": active}
-            )
-        read_plans = [msgspec.json.decode(body, type=PlanVersion) for body in bodies]
-        read_addons = [msgspec.json.decode(body, type=AddonVersion) for body in addon_bodies]
-        self.versions.update((plan.version, plan) for plan in read_plans)
-        self.addon_versions.update((addon.version, addon) for addon in read_addons)
+            params = {"versions": list(plans), "active": self.active.hash if self.active else ""}
+            bodies = await postgres.scalars(connection, sql.plan_versions, params)
+            params["versions"] = list(addons)
+            added = await postgres.scalars(connection, sql.addon_versions, params)
+        read_plans = [self._shared(msgspec.json.decode(body, type=PlanVersion)) for body in bodies]
+        read_addons = [self._shared(msgspec.json.decode(body, type=AddonVersion)) for body in added]
+        self._keep(read_plans, read_addons)
+        # A refresh may have emptied the memory while we waited, and it has a bound: these are given anyhow.
         return Versions(
-            {**known.plans, **{plan.version: plan for plan in read_plans}},
-            {**known.addons, **{addon.version: addon for addon in read_addons}},
+            plans={plan.version: plan for plan in read_plans},
+            addons={addon.version: addon for addon in read_addons},
         )
+
+    def _keep(self, plans: Sequence[PlanVersion], addons: Sequence[AddonVersion]) -> None:
+        more = sum(len(plan.terms) for plan in plans)
+        if self._terms + more > limits.TERMS_ALIVE:
+            self._forget()
+        self._terms += sum(len(plan.terms) for plan in plans if plan.version not in self._plans)
+        self._plans = self._plans | {plan.version: plan for plan in plans}
+        self._addons = self._addons | {addon.version: addon for addon in addons}
+
+    def _forget(self) -> None:
+        self._plans, self._addons, self._terms = {}, {}, 0
+
+    def _shared(self, noun: V) -> V:
+        """With the very features of the active catalog where they are equal: a thousand plans share them."""
+        offered = self.active.features if self.active else {}
+        features = {
+            feature_id: offered[feature_id] if offered.get(feature_id) == feature else feature
+            for feature_id, feature in noun.features.items()
+        }
+        return msgspec.structs.replace(noun, features=features)
 
 
 async def read_active_hash(connection: postgres.Connection) -> str | None:
     """The hash of the active catalog; None before the first activation."""
     found: list[str] = await postgres.scalars(connection, sql.active_hash, {})
     return found[0] if found else None
+
+
+async def read_offer(connection: postgres.Connection, catalog_hash: str) -> Offer | None:
+    """What a published catalog offers."""
+    found = await postgres.scalars(connection, sql.offer, {"hash": catalog_hash})
+    return msgspec.json.decode(found[0], type=Offer) if found else None
 
 
 async def read(connection: postgres.Connection, catalog_hash: str) -> Catalog | None:
@@ -125,6 +155,7 @@ async def publish(
         "hash": catalog.hash,
         "files": _json(dict(files)),
         "body": _json(catalog),
+        "offer": _json(model.offer(catalog)),
         "message": message,
         "author": author,
         "published_at": now,

@@ -97,7 +97,8 @@ create table catalogs (
   body             jsonb not null,                 -- policies.model.Catalog
   message          text not null,
   author           text not null,
-  published_at     timestamptz not null
+  published_at     timestamptz not null,
+  offer            jsonb not null                  -- policies.model.Offer: the catalog without those bodies
 );
 
 create table plan_versions (

@@ -3,9 +3,13 @@
 The text is canonical (Cedar's own formatter leaves it as it is), so that people can read and compare it. What
 is kept beside it, clause by clause, is what a denial needs: the text, the line of the plan, the reason.
 
-Two sums appear in policies: counters with the requested quantity, and numbers of the plan with
-`principal.extra`. A variable is at most VARIABLE_MAX (`policies.engine` sees to it) and the numbers of one
-clause at most LITERAL_MAX, so neither sum leaves the 64 bits in which Cedar counts.
+A plan's numbers stand in its permits; what add-ons, grants and overrides change about them for one tenant is
+`principal.extra` (on what is included) and `principal.extraLimit` (on the limit, overage counted in), which
+may be below zero, and `principal.unlimited` and `principal.unlimitedOverage` where a bound is lifted.
+
+Two sums appear in policies: counters with the requested quantity, and numbers of the plan with one of those.
+A variable is at most VARIABLE_MAX (`policies.engine` sees to it) and the numbers of one clause at most
+LITERAL_MAX, so neither sum leaves the 64 bits in which Cedar counts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,6 +23,7 @@ from policies.model import (
     BillingStatus,
     BooleanTerms,
     Feature,
+    Guard,
     MeteredTerms,
     Overage,
     PlanVersion,
@@ -48,11 +53,13 @@ Reason = Literal[
 ]
 """Why an answer is what it is: the closed list of the wire."""
 
-ClauseKind = Literal["billing", "trial", "cap", "limit", "value"]
+ClauseKind = Literal["billing", "entitled", "trial", "cap", "limit", "value"]
+Addend = Literal["extra", "extraLimit"]
+Lift = Literal["unlimited", "unlimitedOverage"]
 
 VARIABLE_MAX: Final = 2**60
 LITERAL_MAX: Final = 2**62
-FORMAT_WIDTH: Final = 120
+FORMAT_WIDTH: Final = 140
 """The line width at which the canonical text is the formatter's own."""
 NUMERIC: Final = ("integer", "decimal")
 """The value types of static features that bound a quantity."""
@@ -90,7 +97,7 @@ class Clause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """One permit: it allows if all its clauses hold."""
+    """One permit, which allows if all its clauses hold; or a guard, which takes away."""
 
     id: str
     source: str
@@ -99,6 +106,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     clauses: tuple[Clause, ...]
     effect: Literal["permit", "forbid"] = "permit"
     """A limit is never a `forbid`: one that errs is skipped, so it would fail open (law 3)."""
+    written: str = ""
+    """Of a guard its text as a person wrote it."""
+    says: str = ""
+    """Of a guard the sentence that it refuses with."""
 
 
 def policies(plan: PlanVersion, feature_id: str) -> tuple[Policy, ...]:
@@ -118,9 +129,45 @@ def policies(plan: PlanVersion, feature_id: str) -> tuple[Policy, ...]:
             source=terms.source,
             reason="included" if isinstance(terms, BooleanTerms) else "value",
             feature_id=feature_id,
-            clauses=(*_kept(feature, terms.source), *value),
+            clauses=(*_kept(feature, terms.source), *_entitled(terms), *value),
         ),
     )
+
+
+def off_plan(feature: Feature) -> tuple[Policy, ...]:
+    """The permit of a feature for who has it from an add-on, a grant or an override, not from the plan."""
+    path = f"off-plan/{feature.id}"
+    reason: Reason = "included" if feature.type == "boolean" else "value"
+    bound: tuple[Clause, ...] = ()
+    if feature.type == "metered":
+        path, reason = f"{path}/included", "within_limit"
+        bound = (_limit("limit", "limit_reached", source=feature.source, lift="unlimited"),)
+    elif feature.value_type in NUMERIC:
+        bound = (_limit("value", "value_exceeded", source=feature.source),)
+    clauses = (*_kept(feature, feature.source), _entitled_clause(feature.source), *bound)
+    return (Policy(id=path, source=feature.source, reason=reason, feature_id=feature.id, clauses=clauses),)
+
+
+def guards(written: Iterable[Guard], feature_id: str) -> tuple[Policy, ...]:
+    """The guards as policies beside a feature's permits."""
+    return tuple(
+        Policy(
+            id=guard.id,
+            source=guard.source,
+            reason="guard",
+            feature_id=feature_id,
+            clauses=(),
+            effect="forbid",
+            written=guard.text,
+            says=guard.reason,
+        )
+        for guard in written
+    )
+
+
+def stated(plan_id: str, feature: Feature) -> dict[str, str | bool]:
+    """What the catalog says of plan and feature, as guards read it in `context.facts`."""
+    return {"plan": plan_id, "ai": feature.ai, "costly": feature.costly, "always": feature.always}
 
 
 def text(compiled: Iterable[Policy]) -> str:
@@ -144,23 +191,35 @@ def schema(features: Iterable[Feature]) -> str:
 entity Feature{ids};
 
 type Request = {{ {request} }};
+type Facts = {{ plan: String, ai: Bool, costly: Bool, always: Bool }};
 
 action "use" appliesTo {{
   principal: [Tenant],
   resource: [Feature],
-  context: {{ drawn: Long, requested: Long, caps: {{ {caps} }}, request: Request }}
+  context: {{ drawn: Long, requested: Long, caps: {{ {caps} }}, request: Request, facts: Facts }}
 }};
 """
 
 
 def principal_schema() -> str:
-    """What is stored about a tenant, as attributes of the principal; the same for every catalog."""
-    return f"""entity Tenant = {{ billingStatus: BillingStatus, trial: Bool, extra: Long }};
+    """What is stored about a tenant, as attributes of the principal; the same for every catalog.
+
+    Its metadata are tags: texts by keys that no catalog has to know.
+    """
+    return f"""entity Tenant = {{
+  billingStatus: BillingStatus,
+  trial: Bool,
+  entitled: Bool,
+  extra: Long,
+  extraLimit: Long,
+  unlimited: Bool,
+  unlimitedOverage: Bool
+}} tags String;
 entity BillingStatus enum [{_listed(_STATUSES)}];"""
 
 
 def show_policy(plan: PlanVersion, feature_id: str) -> str:
-    """The Cedar that decides one feature of a plan.
+    """The Cedar that decides one feature of a plan; guards stand in files of their own.
 
     Errors: NotFoundError if the plan does not give the feature.
     """
@@ -186,7 +245,7 @@ def _metered(path: str, feature: Feature, terms: MeteredTerms) -> tuple[Policy, 
         source=terms.source,
         reason="within_limit",
         feature_id=feature.id,
-        clauses=(*_kept(feature, terms.source), *caps, *_included(terms)),
+        clauses=(*_kept(feature, terms.source), *caps, _included(terms)),
     )
     if terms.overage is None:
         return (included,)
@@ -195,7 +254,7 @@ def _metered(path: str, feature: Feature, terms: MeteredTerms) -> tuple[Policy, 
         source=terms.overage.source,
         reason="in_overage",
         feature_id=feature.id,
-        clauses=(*_overage_open(terms.overage), *caps, *_overage_limit(terms, terms.overage)),
+        clauses=(*_overage_open(terms.overage), *caps, _overage_limit(terms, terms.overage)),
     )
     return (included, overage)
 
@@ -215,6 +274,21 @@ def _overage_open(overage: Overage) -> tuple[Clause, ...]:
         reads=("principal.trial",),
     )
     return (_billing(_PAID, overage.source), trial)
+
+
+def _entitled(terms: Terms) -> tuple[Clause, ...]:
+    """A switch that the plan gives can be overridden; a number or a text is replaced, never taken away."""
+    return (_entitled_clause(terms.source),) if isinstance(terms, BooleanTerms) else ()
+
+
+def _entitled_clause(source: str) -> Clause:
+    return Clause(
+        kind="entitled",
+        text="principal.entitled",
+        source=source,
+        reason="feature_not_in_plan",
+        reads=("principal.entitled",),
+    )
 
 
 def _billing(statuses: Sequence[BillingStatus], source: str) -> Clause:
@@ -240,16 +314,21 @@ def _cap(place: int, limit: int, source: str) -> Clause:
     )
 
 
-def _included(terms: MeteredTerms) -> tuple[Clause, ...]:
-    if terms.included is None:
-        return ()
-    return (_limit("limit", "limit_reached", terms.included, source=terms.included_source),)
+def _included(terms: MeteredTerms) -> Clause:
+    numbers = () if terms.included is None else (terms.included,)
+    return _limit("limit", "limit_reached", *numbers, source=terms.included_source, lift="unlimited")
 
 
-def _overage_limit(terms: MeteredTerms, overage: Overage) -> tuple[Clause, ...]:
-    if terms.included is None or overage.up_to is None:
-        return ()
-    return (_limit("limit", "limit_reached", terms.included, overage.up_to, source=overage.source),)
+def _overage_limit(terms: MeteredTerms, overage: Overage) -> Clause:
+    numbers = [number for number in (terms.included, overage.up_to) if number is not None]
+    return _limit(
+        "limit",
+        "limit_reached",
+        *numbers,
+        source=overage.source,
+        addend="extraLimit",
+        lift="unlimitedOverage",
+    )
 
 
 def _value(feature: Feature, terms: Terms) -> tuple[Clause, ...]:
@@ -260,13 +339,27 @@ def _value(feature: Feature, terms: Terms) -> tuple[Clause, ...]:
     return (_limit("value", "value_exceeded", terms.value, source=terms.source),)
 
 
-def _limit(kind: ClauseKind, reason: Reason, *numbers: int, source: str) -> Clause:
+def _limit(
+    kind: ClauseKind,
+    reason: Reason,
+    *numbers: int,
+    source: str,
+    addend: Addend = "extra",
+    lift: Lift | None = None,
+) -> Clause:
+    unless = f"principal.{lift} || " if lift else ""
+    bound = f"{_sum(*numbers, source=source)} + principal.{addend}" if numbers else f"principal.{addend}"
     return Clause(
         kind=kind,
-        text=f"context.drawn + context.requested <= {_sum(*numbers, source=source)} + principal.extra",
+        text=f"{unless}context.drawn + context.requested <= {bound}",
         source=source,
         reason=reason,
-        reads=("context.drawn", "context.requested", "principal.extra"),
+        reads=(
+            *((f"principal.{lift}",) if lift else ()),
+            "context.drawn",
+            "context.requested",
+            f"principal.{addend}",
+        ),
     )
 
 
@@ -278,6 +371,8 @@ def _sum(*numbers: int, source: str) -> str:
 
 
 def _policy_text(policy: Policy) -> str:
+    if policy.written:
+        return policy.written + "\n"
     conditions = "".join(f"\nwhen {{ {clause.text} }}" for clause in policy.clauses)
     return f"""@id({quoted(policy.id)})
 @source({quoted(policy.source)})

@@ -13,7 +13,7 @@ from policies.model import Catalog
 from service.api import auth, decode, management, openapi, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
-from service.usecases import check, publish
+from service.usecases import publish
 from service.usecases.publish import Publication
 
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.CATALOG_PATH_LENGTH)]
@@ -65,7 +65,7 @@ class History(wire.Answer, frozen=True, kw_only=True):
 @get("/v1/catalog", opt=auth.needs("read"))
 async def active_catalog(context: NamedDependency[Context]) -> Response[Catalog]:
     """Shows the active catalog, compiled. Quantities are scaled integers of 10^-decimals."""
-    return management.shown(check.active_catalog(context))
+    return management.shown(await publish.active(context))
 
 
 @get("/v1/catalogs", opt=auth.needs("read") | openapi.asks(HistoryQuery))

@@ -8,7 +8,7 @@ import click
 
 from policies import limits
 from policies.compiler.findings import Finding
-from policies.model import Catalog
+from policies.model import Catalog, Offer
 from service.api import wire
 from service.cli import catalog_policy, given, session, settings, show
 from service.cli.catalog_policy import examine, read
@@ -196,8 +196,8 @@ def _summary(examined: Examined, files: dict[str, str]) -> str:
     return f"{found} in {_count(report.files, 'file')}: {made}, catalog {examined.catalog.hash}."
 
 
-def _changes(before: Catalog | None, after: Catalog) -> list[_PlanChange]:
-    was = {plan.plan_id: plan.version for plan in before.plans.values()} if before else {}
+def _changes(before: Offer | None, after: Catalog) -> list[_PlanChange]:
+    was = before.plans if before else {}
     will = {plan.plan_id: plan.version for plan in after.plans.values()}
     return [
         _PlanChange(plan_id=plan_id, before=was.get(plan_id), after=will.get(plan_id))

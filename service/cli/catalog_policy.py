@@ -103,7 +103,7 @@ def _catalog(folder: Path | None, data: Path | None) -> tuple[Catalog, str]:
 
 
 async def _active(context: Context) -> Catalog | None:
-    return context.catalogs.active
+    return await publish.active(context) if context.catalogs.active else None
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

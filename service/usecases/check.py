@@ -11,7 +11,7 @@ from policies import decide, entitlement, errors, quantity
 from policies.decide import Request
 from policies.decision import Decision
 from policies.entitlement import Right, Snapshot
-from policies.model import Catalog
+from policies.model import Offer
 from service import ids
 from service.context import Context
 from service.rights import Standing
@@ -94,22 +94,22 @@ async def entitlements(
     context: Context, tenant_id: str, *, entity_id: str | None
 ) -> tuple[list[Decision], int]:
     """A decision on one unit of every feature of the catalog, and the snapshot version behind them."""
-    catalog = active_catalog(context)
+    offer = active_offer(context)
     questions = [
         Check(
             tenant_id=tenant_id,
             feature_id=feature.id,
             entity_id=entity_id if feature.entity != "none" else None,
         )
-        for feature in catalog.features.values()
+        for feature in offer.features.values()
         if feature.entity != "required" or entity_id is not None
     ]
     decisions = await check(context, questions)
     return decisions, (await context.snapshots.get(tenant_id)).version
 
 
-def active_catalog(context: Context) -> Catalog:
-    """The active catalog.
+def active_offer(context: Context) -> Offer:
+    """What the active catalog offers.
 
     Errors: UnavailableError before the first one is published.
     """
@@ -118,25 +118,22 @@ def active_catalog(context: Context) -> Catalog:
     return context.catalogs.active
 
 
-async def resolve(
-    context: Context, catalog: Catalog, snapshot: Snapshot, feature_id: str, at: datetime
-) -> Right:
-    """The right to a feature, with the plan versions that it needs."""
-    named = {phase.plan_version for held in snapshot.subscriptions for phase in held.phases}
-    plans = (await context.catalogs.need(named)).plans
-    return entitlement.resolve(snapshot, catalog=catalog, versions=plans, feature_id=feature_id, at=at)
+async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
+    """The right to a feature, with the plan and add-on versions that it needs."""
+    versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
+    return entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
 
 
 async def _cases(
     context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
 ) -> list[_Case]:
-    catalog = active_catalog(context)
+    offer = active_offer(context)
     cases = []
     for place, question in enumerate(questions):
         snapshot = await context.snapshots.get(question.tenant_id)
-        standing = context.rights.get(snapshot, catalog, question.feature_id, now)
+        standing = context.rights.get(snapshot, offer, question.feature_id, now)
         if standing is None:
-            standing = await _standing(context, catalog, snapshot, question.feature_id, now)
+            standing = await _standing(context, offer, snapshot, question.feature_id, now)
         cases.append(_case(standing, question, place, pointer))
     return cases
 
@@ -149,14 +146,14 @@ def _case(standing: Standing, question: Question, place: int, pointer: Callable[
 
 
 async def _standing(
-    context: Context, catalog: Catalog, snapshot: Snapshot, feature_id: str, now: datetime
+    context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, now: datetime
 ) -> Standing:
     """Resolves a right, and keeps it for the next request."""
-    right = await resolve(context, catalog, snapshot, feature_id, now)
+    right = await resolve(context, offer, snapshot, feature_id, now)
     counted = decide.needs_levels(right)
     standing = Standing(
         snapshot=snapshot,
-        catalog=catalog,
+        offer=offer,
         since=now,
         right=right,
         want=levels.want(right, None) if counted else Want(snapshot.tenant_id, ()),
@@ -201,7 +198,7 @@ async def _read(context: Context, cases: Sequence[_Case], now: datetime) -> list
 
 def _is_outdated(cases: Sequence[_Case], found: Sequence[Levels]) -> bool:
     """Whether Redis knows of something newer than what these cases were made of."""
-    word, active = found[0].catalog, cases[0].standing.catalog.hash
+    word, active = found[0].catalog, cases[0].standing.offer.hash
     if word is not None and word != active:
         return True
     for case, read in zip(cases, found, strict=True):
@@ -244,7 +241,7 @@ def _decided(context: Context, case: _Case, found: Levels, now: datetime, *, deg
         levels.read(case.standing.right, entity_id, found.values) if case.want.fields else None,
         now=now,
         decision_id=ids.DECISIONS.new(),
-        catalog_hash=case.standing.catalog.hash,
+        catalog_hash=case.standing.offer.hash,
         degraded=degraded,
         explain=case.question.explain,
     )
@@ -260,6 +257,6 @@ def _degraded(context: Context, case: _Case, now: datetime) -> Decision:
         levels.read(case.standing.right, case.question.entity_id, recalled) if recalled else None,
         now=now,
         decision_id=ids.DECISIONS.new(),
-        catalog_hash=case.standing.catalog.hash,
+        catalog_hash=case.standing.offer.hash,
         explain=case.question.explain,
     )

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from policies import engine, limits
+from policies import limits, validation
 from policies.compiler import build
 from policies.compiler.findings import Finding
 from policies.model import Catalog
@@ -53,7 +53,7 @@ def compiled(files: Mapping[str, str]) -> Examined:
     if done.catalog is None:
         return Examined(catalog=None, findings=findings)
     for plan in done.catalog.plans.values():
-        for sentence in engine.validate(plan):
+        for sentence in validation.validate(plan):
             path, _, line = plan.source.rpartition(":")
             findings.append(
                 Finding(

@@ -1,12 +1,12 @@
 """What the active catalog sells: plans and add-ons by their ids."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from policies import addon, errors
-from policies.model import Catalog, PlanVersion
+from policies.model import Offer, PlanVersion
 from service.context import Context
 
 
@@ -17,27 +17,37 @@ class AddonWish(msgspec.Struct, frozen=True, kw_only=True):
     quantity: int = 1
 
 
-def plan(context: Context, plan_id: str) -> PlanVersion:
+async def know(context: Context, plan_ids: Iterable[str], wishes: Sequence[AddonWish] = ()) -> None:
+    """Reads the bodies of what is sold beforehand: no transaction waits for a second connection."""
+    if context.catalogs.active is not None:
+        plans, sold = context.catalogs.active.plans, context.catalogs.active.addons
+        await context.catalogs.need(
+            [plans[plan_id] for plan_id in plan_ids if plan_id in plans],
+            [sold[wish.addon_id] for wish in wishes if wish.addon_id in sold],
+        )
+
+
+async def plan(context: Context, plan_id: str) -> PlanVersion:
     """The version of a plan that the active catalog sells.
 
     Errors: ConflictError without a catalog, InvalidError for a plan that it does not have.
     """
-    plans = _catalog(context).plans
+    plans = _offer(context).plans
     if plan_id not in plans:
         raise errors.invalid(
             "/planId", f'The active catalog has no plan "{plan_id}".{_meant(plan_id, plans)}'
         )
-    return plans[plan_id]
+    return (await context.catalogs.need([plans[plan_id]])).plans[plans[plan_id]]
 
 
-def addons(context: Context, wishes: Sequence[AddonWish]) -> list[addon.Wanted]:
+async def addons(context: Context, wishes: Sequence[AddonWish]) -> list[addon.Wanted]:
     """The versions of add-ons that the active catalog sells.
 
     Errors: ConflictError without a catalog, InvalidError naming every add-on that it does not have.
     """
     if not wishes:
         return []
-    sold = _catalog(context).addons
+    sold = _offer(context).addons
     unknown = tuple(
         errors.FieldError(
             f"/addons/{place}/addonId",
@@ -48,10 +58,11 @@ def addons(context: Context, wishes: Sequence[AddonWish]) -> list[addon.Wanted]:
     )
     if unknown:
         raise errors.InvalidError(unknown[0].message, errors=unknown)
-    return [addon.Wanted(sold[wish.addon_id], wish.quantity) for wish in wishes]
+    known = (await context.catalogs.need((), [sold[wish.addon_id] for wish in wishes])).addons
+    return [addon.Wanted(known[sold[wish.addon_id]], wish.quantity) for wish in wishes]
 
 
-def _catalog(context: Context) -> Catalog:
+def _offer(context: Context) -> Offer:
     if context.catalogs.active is None:
         raise errors.ConflictError("No catalog is active, so there is no plan to subscribe to; publish one.")
     return context.catalogs.active

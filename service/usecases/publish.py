@@ -63,6 +63,19 @@ async def publish(context: Context, caller: Caller, files: Mapping[str, str], *,
     return Publication(hash=catalog.hash, new=new, activated=activated, findings=examined.findings)
 
 
+async def active(context: Context) -> Catalog:
+    """The active catalog, compiled, whole.
+
+    Errors: UnavailableError, also before the first one is published.
+    """
+    async with postgres.transaction(context.pool) as connection:
+        active_hash = await catalogs.read_active_hash(connection)
+        catalog = await catalogs.read(connection, active_hash) if active_hash else None
+    if catalog is None:
+        raise errors.UnavailableError("No catalog is active yet.", retry_after_s=2)
+    return catalog
+
+
 async def history(context: Context, *, limit: int) -> list[catalogs.Published]:
     """Published catalogs, newest first.
 

@@ -14,7 +14,7 @@ import msgspec
 
 from policies import errors, limits, usage
 from policies.entitlement import Right, Snapshot
-from policies.model import Catalog
+from policies.model import Offer
 from policies.usage import Refusal, Usage
 from service.context import Context
 from service.usecases import booking, check
@@ -45,16 +45,16 @@ class _Item(msgspec.Struct):
 class _Rights:
     """Rights of one call, asked for in the order of time: resolved again only when they change."""
 
-    def __init__(self, context: Context, catalog: Catalog) -> None:
+    def __init__(self, context: Context, offer: Offer) -> None:
         self._context = context
-        self._catalog = catalog
+        self._offer = offer
         self._known: dict[tuple[str, int, str], tuple[datetime, Right]] = {}
 
     async def at(self, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
         key = (snapshot.tenant_id, snapshot.version, feature_id)
         since, right = self._known.get(key, (at, None))
         if right is None or at < since or (right.valid_until is not None and at >= right.valid_until):
-            right = await check.resolve(self._context, self._catalog, snapshot, feature_id, at)
+            right = await check.resolve(self._context, self._offer, snapshot, feature_id, at)
             self._known[key] = (at, right)
         return right
 
@@ -103,8 +103,8 @@ def _item(event: Usage) -> _Item:
 
 async def _prepare(context: Context, items: Sequence[_Item], now: datetime) -> None:
     """Gives every item its recording, or the result that makes one needless."""
-    catalog = check.active_catalog(context)
-    rights, current = _Rights(context, catalog), _Rights(context, catalog)
+    offer = check.active_offer(context)
+    rights, current = _Rights(context, offer), _Rights(context, offer)
     snapshots = await _snapshots(context, {item.event.tenant_id for item in items})
     for item in sorted(items, key=lambda item: item.event.timestamp or now):
         refusal = await _weigh(rights, current, item, snapshots[item.event.tenant_id], now)

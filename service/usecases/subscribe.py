@@ -47,6 +47,7 @@ async def start(context: Context, order: Order, tenant_id: str, wish: Wish) -> R
     Errors: NotFoundError, PreconditionError, InvalidError; ConflictError if it is closed or has one.
     """
     await context.catalogs.refresh()
+    await offers.know(context, {wish.plan_id}, wish.addons)
 
     async def act(connection: postgres.Connection, now: datetime) -> Done:
         await _lock_open_tenant(connection, tenant_id)
@@ -56,11 +57,11 @@ async def start(context: Context, order: Order, tenant_id: str, wish: Wish) -> R
             raise errors.ConflictError(
                 f"The tenant has a subscription, which is {state}; change or cancel it."
             )
-        plan = offers.plan(context, wish.plan_id)
+        plan = await offers.plan(context, wish.plan_id)
         new = subscription.start(
             changes.new_id("sub", now),
             plan,
-            addons=addon.hold(plan, offers.addons(context, wish.addons)),
+            addons=addon.hold(plan, await offers.addons(context, wish.addons)),
             start_at=wish.start_at or now,
             anchor=wish.anchor,
             trial=wish.trial,
@@ -91,6 +92,7 @@ async def change(context: Context, order: Order, tenant_id: str, move: Move) -> 
         return subscription.change(held, plan.plan_id, plan.version, addons=addons, at_effective=at, now=now)
 
     await context.catalogs.refresh()
+    await offers.know(context, {move.plan_id} if move.plan_id else (), move.addons or ())
     request = (tenant_id, move)
     return await alter(context, order, tenant_id, apply, action="subscription.change", request=request)
 
@@ -184,6 +186,7 @@ async def _know_versions(context: Context, tenant_id: str) -> None:
         phases = held.subscription.phases
         addons = [one.addon_version for phase in phases for one in phase.addons]
         await context.catalogs.need([phase.plan_version for phase in phases], addons)
+        await offers.know(context, {phase.plan_id for phase in phases})
 
 
 async def _target(context: Context, present: Phase, move: Move) -> tuple[PlanVersion, tuple[HeldAddon, ...]]:
@@ -195,10 +198,10 @@ async def _target(context: Context, present: Phase, move: Move) -> tuple[PlanVer
     plan = (
         known.plans[present.plan_version]
         if keeps_plan
-        else offers.plan(context, move.plan_id or present.plan_id)
+        else await offers.plan(context, move.plan_id or present.plan_id)
     )
     if move.addons is not None:
-        return plan, addon.hold(plan, offers.addons(context, move.addons))
+        return plan, addon.hold(plan, await offers.addons(context, move.addons))
     addon.keep(plan, present.addons, [known.addons[held.addon_version] for held in present.addons])
     return plan, present.addons
 

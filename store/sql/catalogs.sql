@@ -14,16 +14,20 @@ from plan_versions v join catalogs c on c.hash = v.catalog
 where v.plan_version = any(%(versions)s)
 order by v.plan_version, (v.catalog = %(active)s) desc, c.published_at desc;
 
+-- name: offer
+-- The catalog without the bodies of its plans and add-ons (policies.model.Offer).
+select offer::text from catalogs where hash = %(hash)s;
+
 -- name: addon_versions
--- Add-on versions by name, with the lines of the active catalog where it has them, else of the newest that does.
+-- Add-on versions by name, with lines chosen as for plan versions.
 select distinct on (v.addon_version) v.body::text
 from addon_versions v join catalogs c on c.hash = v.catalog
 where v.addon_version = any(%(versions)s)
 order by v.addon_version, (v.catalog = %(active)s) desc, c.published_at desc;
 
 -- name: insert_catalog
-insert into catalogs (hash, files, body, message, author, published_at)
-values (%(hash)s, %(files)s, %(body)s, %(message)s, %(author)s, %(published_at)s)
+insert into catalogs (hash, files, body, offer, message, author, published_at)
+values (%(hash)s, %(files)s, %(body)s, %(offer)s, %(message)s, %(author)s, %(published_at)s)
 on conflict (hash) do nothing;
 
 -- name: insert_plan_version

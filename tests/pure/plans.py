@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from policies import model
 from policies.entitlement import Right
 from policies.model import (
     BooleanTerms,
@@ -12,6 +13,7 @@ from policies.model import (
     Overage,
     PlanVersion,
     StaticTerms,
+    Versions,
 )
 from policies.period import Period
 
@@ -89,12 +91,22 @@ def catalog(*plans, features=(), fallback_plan=None):
     )
 
 
-def right(terms=None, feature=TOKENS, *, status="good", trial=False, absence=None, version=None):
+def right(terms=None, feature=TOKENS, *, status="good", trial=False, absence=None, version=None, **rest):
     """A right on a plan that has this one feature; `version` names it where an engine outlives the test."""
     gives = {} if terms is None else {feature.id: terms}
     caps = terms.caps if isinstance(terms, MeteredTerms) else ()
     return Right(
-        tenant_id="acme", feature_id=feature.id, feature=feature, terms=terms,
-        plan=plan((feature,), gives, version=version), absence=absence, billing_status=status, trial=trial,
-        period=MONTH if feature.type == "metered" else None, cap_windows=(DAY,) * len(caps), valid_until=None,
+        tenant_id="acme", feature_id=feature.id, feature=feature, terms=rest.pop("now_terms", terms),
+        plan_terms=terms, plan=plan((feature,), gives, version=version), absence=absence,
+        billing_status=status, trial=trial, period=MONTH if feature.type == "metered" else None,
+        cap_windows=(DAY,) * len(caps), valid_until=None, **rest,
     )  # fmt: skip
+
+
+def offer(*plans, features=(), fallback_plan=None):
+    """What such a catalog offers."""
+    return model.offer(catalog(*plans, features=features, fallback_plan=fallback_plan))
+
+
+def versions(*plans, addons=()):
+    return Versions(plans={one.version: one for one in plans}, addons={one.version: one for one in addons})

@@ -151,12 +151,12 @@ def test_the_books_close(terms, held, trial):
     account = balance.of(terms, held, trial=trial)
     assert account.drawn == held.included + held.overage
     if account.granted is None:
-        assert (account.remaining, account.limit, account.overage, account.extra) == (None, None, 0, 0)
+        assert (account.remaining, account.limit, account.overage) == (None, None, 0)
         return
     used = account.drawn - account.overage
     assert account.granted == used + account.remaining
-    assert min(account.remaining, account.overage, account.extra, used) >= 0
-    assert account.granted == terms.included + account.extra
+    assert min(account.remaining, account.overage, used) >= 0
+    assert account.granted == max(terms.included, held.included)
     assert account.unlimited == (account.limit is None)
     assert account.unlimited or account.limit >= account.granted
 

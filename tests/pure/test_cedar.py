@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import engine, limits
+from policies import engine, limits, validation
 from policies.compiler import build, cedar
 from policies.errors import NotFoundError
 from policies.model import BooleanTerms, Cap, Feature, StaticTerms
@@ -27,7 +27,7 @@ permit (
 when { [BillingStatus::"good", BillingStatus::"grace", BillingStatus::"restricted"].contains(principal.billingStatus) }
 when { context.caps.c1 + context.requested <= 100000 }
 when { context.caps.c2 + context.requested <= 20000 }
-when { context.drawn + context.requested <= 1000000 + principal.extra };
+when { principal.unlimited || context.drawn + context.requested <= 1000000 + principal.extra };
 
 @id("plan/pro/ai-tokens/overage")
 @source("plans/pro.yaml:18")
@@ -41,7 +41,7 @@ when { [BillingStatus::"good", BillingStatus::"grace"].contains(principal.billin
 when { !principal.trial }
 when { context.caps.c1 + context.requested <= 100000 }
 when { context.caps.c2 + context.requested <= 20000 }
-when { context.drawn + context.requested <= 1000000 + 4000000 + principal.extra };
+when { principal.unlimitedOverage || context.drawn + context.requested <= 1000000 + 4000000 + principal.extraLimit };
 """  # noqa: E501 - the text as people see it
 
 numbers = st.integers(0, limits.COUNTER_MAX)
@@ -111,14 +111,15 @@ def test_the_bundled_plan_reads_so_too_and_its_sources_point_to_the_right_lines(
 
 def test_every_bundled_plan_passes_strict_validation_and_is_canonical():
     for plan in bundled().plans.values():
-        assert engine.validate(plan) == ()
+        assert validation.validate(plan) == ()
         text = cedar.text(compiled(plan))
         assert cedarpy.format_policies(text, cedar.FORMAT_WIDTH, 2) == text
 
 
-def test_a_boolean_needs_only_its_billing_clause_and_what_is_always_on_not_even_that():
+def test_a_boolean_asks_for_billing_and_that_nothing_took_it_away_and_what_is_always_on_asks_for_nothing():
     shown = cedar.show_policy(plans.pro(), "premium-voice-model")
-    assert shown.count("when") == 1
+    assert shown.count("when") == 2
+    assert "when { principal.entitled }" in shown
     assert "restricted" in shown
     assert "when" not in cedar.show_policy(plans.pro(), "data-region")
 
@@ -134,10 +135,10 @@ def test_a_static_number_bounds_the_quantity_and_a_static_text_does_not():
 @pytest.mark.parametrize(
     ("terms", "expected"),
     [
-        (plans.metered(None), [["billing"]]),
+        (plans.metered(None), [["billing", "limit"]]),
         (plans.metered(10), [["billing", "limit"]]),
         (plans.metered(10, caps=[5, 7]), [["billing", "cap", "cap", "limit"]]),
-        (plans.metered(10, overage=True), [["billing", "limit"], ["billing", "trial"]]),
+        (plans.metered(10, overage=True), [["billing", "limit"], ["billing", "trial", "limit"]]),
         (
             plans.metered(10, up_to=5, caps=[3]),
             [["billing", "cap", "limit"], ["billing", "trial", "cap", "limit"]],
@@ -207,19 +208,19 @@ def test_the_text_of_any_plan_is_canonical_and_passes_strict_validation(many):
         for place in range(len(many))
     ]
     plan = plans.plan(features, {f"f{place}": terms for place, terms in enumerate(many)})
-    assert engine.validate(plan) == ()
+    assert validation.validate(plan) == ()
     text = cedar.text(compiled(plan))
     assert cedarpy.format_policies(text, cedar.FORMAT_WIDTH, 2) == text
 
 
 def test_the_text_of_every_type_of_feature_is_canonical_and_valid():
     text = cedar.text(compiled(plans.pro()))
-    assert engine.validate(plans.pro()) == ()
+    assert validation.validate(plans.pro()) == ()
     assert cedarpy.format_policies(text, cedar.FORMAT_WIDTH, 2) == text
 
 
 def test_a_plan_without_features_is_valid():
-    assert engine.validate(plans.plan()) == ()
+    assert validation.validate(plans.plan()) == ()
 
 
 @given(metered_terms)
@@ -235,8 +236,8 @@ def test_every_number_of_a_plan_is_a_condition_of_a_permit_and_nothing_forbids(t
         needed = {cap.limit for cap in terms.caps}
         if policy["annotations"]["id"].endswith("/included"):
             needed |= set() if terms.included is None else {terms.included}
-        elif terms.overage.up_to is not None:
-            needed |= {terms.included, terms.overage.up_to}
+        else:
+            needed |= {terms.included} | ({terms.overage.up_to} - {None})
         assert literals == needed
 
 
@@ -252,7 +253,7 @@ def test_no_name_gets_out_of_its_quotes(plan_id, feature_id, source):
         "reason": "included",
     }
     assert policy["resource"]["entity"] == {"type": "Feature", "id": feature_id}
-    assert engine.validate(plan) == ()
+    assert validation.validate(plan) == ()
 
 
 def test_a_name_that_is_cedar_is_only_a_name():
@@ -278,7 +279,7 @@ def test_a_number_that_could_leave_64_bits_is_a_sentence_and_not_a_policy(wrong,
     }[place]
     feature = plans.PROJECTS if place == "value" else plans.TOKENS
     plan = plans.plan((feature, plans.VOICE), {feature.id: terms, plans.VOICE.id: BooleanTerms(source="p:2")})
-    (sentence,) = engine.validate(plan)
+    (sentence,) = validation.validate(plan)
     assert "a limit is between 0 and" in sentence
     with pytest.raises(ValueError, match="a limit is between"):
         cedar.policies(plan, feature.id)
@@ -287,7 +288,7 @@ def test_a_number_that_could_leave_64_bits_is_a_sentence_and_not_a_policy(wrong,
 def test_included_and_overage_are_bounded_together():
     half = cedar.LITERAL_MAX // 2 + 1
     plan = plans.plan((plans.TOKENS,), {"ai-tokens": plans.metered(half, up_to=half)})
-    assert len(engine.validate(plan)) == 1
+    assert len(validation.validate(plan)) == 1
 
 
 def test_the_largest_numbers_still_add_up_inside_64_bits():
@@ -297,7 +298,7 @@ def test_the_largest_numbers_still_add_up_inside_64_bits():
     most = cedar.VARIABLE_MAX
     question = engine.Question(drawn=most, requested=limits.REQUESTED_MAX, caps=(most,))
     facts = engine.Facts(billing_status="good", trial=False, extra=most)
-    assert asked.evaluate(asked.slice(plan, "ai-tokens"), facts, question).outcome == "allowed"
+    assert asked.evaluate(asked.slice(plan, plan.features["ai-tokens"]), facts, question).outcome == "allowed"
 
 
 def test_to_show_what_the_plan_does_not_give_is_an_error_with_a_sentence():

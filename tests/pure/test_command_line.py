@@ -47,7 +47,7 @@ permit (
 )
 when { [BillingStatus::"good", BillingStatus::"grace", BillingStatus::"restricted"].contains(principal.billingStatus) }
 when { context.caps.c1 + context.requested <= 50 }
-when { context.drawn + context.requested <= 500 + principal.extra };
+when { principal.unlimited || context.drawn + context.requested <= 500 + principal.extra };
 """  # noqa: E501 - a policy's lines are as long as they are
 FOUND = """\
 plans/solo.yaml:9:5: error: unknown field "incluled": did you mean "included"?

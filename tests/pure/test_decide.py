@@ -14,10 +14,11 @@ from policies.balance import Levels
 from policies.compiler.cedar import Clause, Policy
 from policies.decide import Request
 from policies.decision import Decision
-from policies.engine import Engine, Slice
+from policies.engine import Engine
 from policies.errors import InvalidError
 from policies.model import BooleanTerms, Feature, StaticTerms
 from policies.period import Period
+from policies.slices import Slice
 from tests.pure import plans
 
 STAMP = {"now": plans.NOW, "decision_id": "dec_1", "catalog_hash": "sha256:0"}
@@ -128,7 +129,7 @@ def test_a_denial_names_the_last_permit_and_its_first_clause_that_fails(case):
 
 
 def last_clauses(right):
-    return Engine().slice(right.plan, right.feature_id).policies[-1].clauses
+    return Engine().slice(right.plan, right.feature).policies[-1].clauses
 
 
 @given(cases())
@@ -392,7 +393,12 @@ def test_an_explanation_says_of_each_clause_whether_it_holds_and_with_what_value
         (True, {"context.caps.c2": 5, "context.requested": 2}, "plans/pro.yaml:26"),
         (
             True,
-            {"context.drawn": 1_000_100, "context.requested": 2, "principal.extra": 100},
+            {
+                "principal.unlimitedOverage": False,
+                "context.drawn": 1_000_100,
+                "context.requested": 2,
+                "principal.extraLimit": 100,
+            },
             "plans/pro.yaml:18",
         ),
     ]
@@ -467,7 +473,9 @@ def test_an_explanation_shows_no_value_that_was_not_read():
     right = plans.right(plans.PRO_TOKENS)
     assert away(right, explain=True).clauses == ()
     known = away(right, Levels(included=7, caps=(0, 0)), explain=True)
-    assert known.clauses[3].values == {"context.drawn": 7, "context.requested": 1, "principal.extra": 0}
+    assert known.clauses[3].values == {
+        "principal.unlimited": False, "context.drawn": 7, "context.requested": 1, "principal.extra": 0
+    }  # fmt: skip
 
 
 @given(cases())
@@ -503,11 +511,18 @@ def broken(*texts):
         )
         for place, clause in enumerate(clauses)
     )  # fmt: skip
-    engine = Engine()
-    engine._slices.get(
-        ("pro@00000001", "ai-tokens"), lambda: Slice("ai-tokens", policies, context=("region",))
-    )
-    return engine
+    return Fixed(Slice("ai-tokens", policies, context=("region",)))
+
+
+class Fixed(Engine):
+    """Has one slice for everything."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def slice(self, *_):
+        return self.part
 
 
 ERRS = "context.nowhere <= 1"
@@ -532,10 +547,8 @@ def test_a_level_that_was_not_read_is_never_taken_for_nothing(case):
 
 
 def test_a_boolean_whose_policy_cannot_be_asked_is_answered_by_the_feature_too():
-    engine = Engine()
     right = plans.right(BooleanTerms(source="p:1"), plans.VOICE)
-    engine._slices.get(("pro@00000001", plans.VOICE.id), lambda: Slice(plans.VOICE.id, fault="gone"))
-    decision = ask(right, engine=engine)
+    decision = ask(right, engine=Fixed(Slice(plans.VOICE.id, fault="gone")))
     assert (decision.outcome, decision.allowed) == ("indeterminate", False)
 
 
@@ -559,7 +572,7 @@ def test_allowed_is_set_in_two_places_the_verdict_and_the_declared_fallback():
         for keyword in node.keywords
         if keyword.arg == "allowed"
     }
-    assert given_ == {"asked.verdict.outcome == 'allowed'", "_by_stance(_stance(right), asked)"}
+    assert given_ == {"asked.verdict.outcome == 'allowed'", "_by_stance(stance, asked)"}
 
 
 # --- law 5, 10 -----------------------------------------------------------------------------------

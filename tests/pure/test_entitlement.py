@@ -27,7 +27,8 @@ DAILY = plans.plan(
     (plans.TOKENS,), {"ai-tokens": plans.metered(100, interval="day", anchor="calendar")}, plan_id="daily"
 )
 HOURLY = plans.plan((plans.TOKENS,), {"ai-tokens": plans.metered(5, interval="hour")}, plan_id="hourly")
-VERSIONS = {one.version: one for one in (PRO, FREE, DAILY, HOURLY)}
+BODIES = (PRO, FREE, DAILY, HOURLY)
+VERSIONS = plans.versions(*BODIES)
 
 
 def day(month, number, hour=0, minute=0):
@@ -52,10 +53,8 @@ def right(
     *subscriptions, feature_id="ai-tokens", at=T0, known=True, fallback=None, catalog_features=(CALLS,)
 ):
     snapshot = Snapshot(tenant_id="acme", version=7, known=known, subscriptions=subscriptions)
-    catalog = plans.catalog(
-        *VERSIONS.values(), features=(*catalog_features, *PRO.features.values()), fallback_plan=fallback
-    )
-    return entitlement.resolve(snapshot, catalog=catalog, versions=VERSIONS, feature_id=feature_id, at=at)
+    offer = plans.offer(*BODIES, features=(*catalog_features, *PRO.features.values()), fallback_plan=fallback)
+    return entitlement.resolve(snapshot, offer=offer, versions=VERSIONS, feature_id=feature_id, at=at)
 
 
 # --- where a tenant stands -----------------------------------------------------------------------
@@ -146,7 +145,7 @@ def test_a_tenant_that_never_had_a_running_subscription_has_none(held):
 def test_a_feature_that_the_catalog_dropped_is_still_known_to_the_plan_version_that_gives_it():
     snapshot = Snapshot(tenant_id="acme", version=1, known=True, subscriptions=(subscribed((PRO, T0, None)),))
     found = entitlement.resolve(
-        snapshot, catalog=plans.catalog(), versions=VERSIONS, feature_id="ai-tokens", at=T0
+        snapshot, offer=plans.offer(), versions=VERSIONS, feature_id="ai-tokens", at=T0
     )
     assert (found.feature, found.absence) == (plans.TOKENS, None)
 
@@ -160,7 +159,9 @@ def test_a_feature_means_what_the_plan_version_says_of_it_and_not_what_the_catal
 def test_a_plan_version_that_was_not_read_is_an_error_and_not_a_lost_right():
     snapshot = Snapshot(tenant_id="acme", version=1, known=True, subscriptions=(subscribed((PRO, T0, None)),))
     with pytest.raises(KeyError):
-        entitlement.resolve(snapshot, catalog=plans.catalog(), versions={}, feature_id="ai-tokens", at=T0)
+        entitlement.resolve(
+            snapshot, offer=plans.offer(), versions=plans.versions(), feature_id="ai-tokens", at=T0
+        )
 
 
 # --- periods -------------------------------------------------------------------------------------
@@ -182,8 +183,8 @@ def test_windows_of_caps_are_calendar_ones_in_the_order_of_the_caps():
     snapshot = Snapshot(tenant_id="a", version=1, known=True, subscriptions=(subscribed((capped, T0, None)),))
     found = entitlement.resolve(
         snapshot,
-        catalog=plans.catalog(),
-        versions={capped.version: capped},
+        offer=plans.offer(),
+        versions=plans.versions(capped),
         feature_id="ai-tokens",
         at=day(2, 3, 4, 5),
     )

@@ -77,10 +77,10 @@ async def test_a_change_that_was_taken_back_does_not_shorten_a_counters_life(
     await publish(yearly(example_files))
     link = counting.counters.link
     await ledger.subscribed(counting, "loyal", "free")
-    await subscribe.change(counting, ORDER, "loyal", plan_id="pro", when="renewal")
+    await subscribe.change(counting, ORDER, "loyal", subscribe.Move(plan_id="pro", when="renewal"))
     assert await statuses(counting, event(1, 9_000, tenant_id="loyal")) == ["accepted"]
     await flush_all(counting)
-    await subscribe.change(counting, ORDER, "loyal", plan_id="free", when="now")
+    await subscribe.change(counting, ORDER, "loyal", subscribe.Move(plan_id="free", when="now"))
     clock.at = NOW + timedelta(days=70)
     assert await statuses(counting, event(2, 10, tenant_id="loyal")) == ["accepted"]
     await flush.flush_once(counting.pool, link, now=clock.at)

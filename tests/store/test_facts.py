@@ -12,7 +12,7 @@ from policies.model import AddonVersion, MeteredTerms
 from policies.override import Override
 from policies.subscription import BillingFact, HeldAddon
 from service.context import Context
-from service.usecases import tenants
+from service.usecases import offers, tenants
 from store import billing, catalogs, grants, overrides, postgres, snapshots, subscriptions
 from tests.conftest import NOW
 from tests.store import ledger
@@ -201,7 +201,7 @@ async def test_edges_in_time_need_no_write(acme):
     await keep(acme, given(1, starts=DAY, ends=3 * DAY), replaced(1, ends=2 * DAY, included=5))
     async with postgres.transaction(acme.pool) as connection:
         before = (await subscriptions.latest(connection, "acme")).subscription
-        plan = acme.catalogs.active.plans["pro"]
+        plan = await offers.plan(acme, "pro")
         after = subscription.bill(before, "grace", reason="payment failed", now=NOW, plan=plan)
         await subscriptions.replace(connection, "acme", before, after)
     found = await read(acme)

@@ -165,7 +165,8 @@ async def test_a_stale_snapshot_is_read_again_before_its_usage_is_booked(countin
     """Another worker upgraded the tenant; the limit that this one remembers must not decide the bucket."""
     await statuses(counting, event(1, 1))
     stale = counting.snapshots.cached("acme")
-    await ledger.subscribe.change(counting, ledger.ORDER, "acme", plan_id="pro", when="now")
+    move = ledger.subscribe.Move(plan_id="pro", when="now")
+    await ledger.subscribe.change(counting, ledger.ORDER, "acme", move)
     counting.snapshots._by_tenant["acme"] = stale
     assert await statuses(counting, event(2, 50_000)) == ["accepted"]
     assert await levels(counting) == (50_001, 0, 0)

@@ -1,0 +1,108 @@
+"""A slice: the policies of one feature in one plan version, with the guards beside them, parsed once."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import cedarpy
+
+from policies.compiler import cedar, fragment
+from policies.compiler.cedar import Clause, Policy
+from policies.compiler.fragment import Bound
+from policies.model import Feature, Guard, MeteredTerms, PlanVersion
+
+
+class Slice:
+    """The policies of one feature, parsed: permits, then guards. Without a permit it denies all (R3)."""
+
+    __slots__ = (
+        "_probes",
+        "axes",
+        "bounds",
+        "clauses",
+        "context",
+        "fault",
+        "feature",
+        "feature_id",
+        "handle",
+        "permits",
+        "places",
+        "plan",
+        "policies",
+        "request_keys",
+        "stated",
+        "tags",
+    )
+
+    def __init__(
+        self,
+        feature_id: str,
+        policies: tuple[Policy, ...] = (),
+        *,
+        context: tuple[str, ...] = (),
+        fault: str | None = None,
+        plan: PlanVersion | None = None,
+        feature: Feature | None = None,
+        stated: dict[str, str | bool] | None = None,
+        guards: tuple[Guard, ...] = (),
+        axes: int = 1,
+    ) -> None:
+        """`stated`: what the catalog says of plan and feature; `axes` counts what was drawn and the caps."""
+        self.feature_id = feature_id
+        self.feature = feature
+        self.policies = policies
+        self.permits = tuple(policy for policy in policies if policy.effect == "permit")
+        self.stated = stated or {}
+        self.request_keys = tuple(sorted({key for guard in guards for key in guard.request_keys}))
+        self.tags = tuple(sorted({tag for guard in guards for tag in guard.tags}))
+        self.axes = axes
+        self.clauses: tuple[Clause, ...] = tuple(clause for policy in policies for clause in policy.clauses)
+        self.context = context
+        """The keys that a request may carry."""
+        self.fault = fault
+        """Why there are no policies although there should be: then nothing can be decided."""
+        self.plan = plan
+        """Whose lines the policies name."""
+        self.handle = cedarpy.PolicySet.from_str(cedar.text(policies))
+        # Cedar names policies by their place in the text.
+        self.places = {f"policy{place}": policy for place, policy in enumerate(policies)}
+        self.bounds = _bounds(self.clauses)
+        """Where clauses compare usage; None where no table can stand for the slice: Cedar is asked."""
+        self._probes: Any = None
+
+    @property
+    def probes(self) -> Any:
+        """One permit for each clause; most slices are never asked for it."""
+        if self._probes is None:
+            self._probes = cedarpy.PolicySet.from_str(cedar.probes(self.clauses))
+        return self._probes
+
+
+def parsed(plan: PlanVersion, feature: Feature, guards: tuple[Guard, ...]) -> Slice:
+    """The policies that decide a feature for who stands on a plan; what cannot be compiled has a fault."""
+    terms = plan.terms.get(feature.id)
+    try:
+        permits = cedar.policies(plan, feature.id) if terms is not None else cedar.off_plan(feature)
+        return Slice(
+            feature.id,
+            (*permits, *cedar.guards(guards, feature.id)),
+            context=feature.context,
+            plan=plan,
+            feature=feature,
+            stated=cedar.stated(plan.plan_id, feature),
+            guards=guards,
+            axes=1 + (len(terms.caps) if isinstance(terms, MeteredTerms) else 0),
+        )
+    except (ValueError, LookupError) as error:
+        fault = f"{plan.version} {feature.id}: {error!r}"
+        return Slice(feature.id, fault=fault, plan=plan, feature=feature)
+
+
+def _bounds(clauses: Iterable[Clause]) -> tuple[Bound, ...] | None:
+    try:
+        return tuple([bound for clause in clauses if (bound := fragment.bound(clause.text)) is not None])
+    except ValueError:
+        return None
+
+
+NOTHING: Final = Slice("")
+"""The slice without a permit (R3)."""
