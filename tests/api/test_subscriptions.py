@@ -173,7 +173,7 @@ async def test_a_plan_that_is_no_longer_sold_keeps_who_is_on_it(acme, context, c
     without["addons/token-pack.yaml"] = without["addons/token-pack.yaml"].replace("starter, ", "")
     without["features.yaml"] = without["features.yaml"].replace("starter, ", "")
     await publish(without)
-    context.catalogs.versions.clear()
+    context.catalogs._forget()
     assert (await acme.get(SUBSCRIPTION)).json()["currentPeriod"] is not None
     problem_of(await acme.post(f"{SUBSCRIPTION}/change", json={"when": "now"}), 422, "/planId")
     assert (await act(acme, "cancel"))["endsAt"] == "2026-12-22T10:00:00Z"
