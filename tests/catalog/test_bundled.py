@@ -24,7 +24,7 @@ def test_it_has_no_findings_not_even_a_warning(compiled):
 
 def test_its_folder_holds_data_and_one_guide(compiled):
     kinds = {path.suffix for path in CATALOG.rglob("*") if path.is_file()}
-    assert kinds == {".yaml", ".md"}
+    assert kinds == {".yaml", ".cedar", ".md"}
 
 
 def test_its_plans_are_a_ladder_from_free_to_enterprise(compiled):
