@@ -102,7 +102,8 @@ async def context(config: Config, clock: FixedClock) -> AsyncIterator[Context]:
 @pytest.fixture(scope="session")
 def example_files() -> dict[str, str]:
     """The bundled catalog's files, by path; without its table tests, since tests sell something else."""
-    files = {path.relative_to(CATALOG).as_posix(): path.read_text() for path in CATALOG.rglob("*.yaml")}
+    found = (path for path in CATALOG.rglob("*.*") if path.suffix in {".yaml", ".cedar"})
+    files = {path.relative_to(CATALOG).as_posix(): path.read_text() for path in found}
     return {path: text for path, text in files.items() if not path.startswith("tests/")}
 
 

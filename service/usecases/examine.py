@@ -70,14 +70,16 @@ def compiled(files: Mapping[str, str]) -> Examined:
     return Examined(catalog=None if broken else done.catalog, findings=findings)
 
 
-def apart(files: Mapping[str, str], *, argv: Sequence[str] = CHILD, seconds: float | None = None) -> Examined:
+def apart(
+    files: Mapping[str, str], *, argv: Sequence[str] | None = None, seconds: float | None = None
+) -> Examined:
     """Compiles the files in a child process; one that dies or takes too long is a finding."""
     said = msgspec.msgpack.encode([(_bytes(path), _bytes(text)) for path, text in files.items()])
     patience = seconds or limits.EXAMINE_S + limits.EXAMINE_S_PER_MB * len(said) / 1_000_000
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     try:
         done = subprocess.run(  # noqa: S603 - our own program; the files go in as data
-            list(argv),
+            list(argv or CHILD),
             input=said,
             capture_output=True,
             check=False,

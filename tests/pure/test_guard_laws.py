@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies.compiler import guard_cedar, guards
+from policies.compiler import cedar, guard_cedar, guards
 from policies.compiler.findings import Findings
 from policies.model import Feature
 
@@ -169,6 +169,15 @@ def test_what_a_guard_reads_is_all_that_its_answer_depends_on(text, said, data):
     }
     policies = f"permit (principal, action, resource);\n{guard.text}"
     assert ask(policies, changed) == ask(policies, said)
+
+
+@settings(max_examples=300, deadline=None)
+@given(written)
+def test_what_the_words_of_guards_allow_the_words_of_the_engine_allow_too(text):
+    """A guard is checked against the little that it may see, and asked among all that permits see."""
+    guard = read(text)
+    if guard is not None:
+        assert cedarpy.validate_policies(guard.text, cedar.schema(FEATURES.values())).errors == []
 
 
 def test_the_random_guards_are_a_fair_mix():
