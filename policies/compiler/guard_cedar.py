@@ -26,6 +26,7 @@ _UNFINISHED: Final = "unexpected end of input"
 _ABOUT: Final = re.compile(r"^for policy `policy\d+`[,:] ")
 _OPTIONAL: Final = re.compile(r"safety of access to optional attribute `request\.(?P<key>[^`]+)`")
 _TAG: Final = re.compile(r'safety of access to tag `"(?P<tag>[^"]*)"`')
+_KINDS: Final = {"key": "request key", "tag": "tag"}
 _QUOTED: Final = re.compile(r"`([^`]+)`")
 _INTERNAL: Final = re.compile(r"__cedar::internal::(?:Any(?=Entity))?")
 _IN_TEXTS: Final = re.compile(r"AnyEntity>?,? .*but saw (?:Set<)?String")
@@ -59,16 +60,12 @@ def check(policy: Policy, accesses: Iterable[Access], schema: cedarpy.Schema, fi
     asked = _Asked(policy, schema)
     told: set[int] = set()
     for sentence in asked.objections(policy.text):
-        if key := _OPTIONAL.search(sentence):
-            name, kind, hint = key[1], "request key", f"context.request has {key[1]} && …"
-        elif tag := _TAG.search(sentence):
-            name, kind, hint = tag[1], "tag", f'principal.hasTag("{tag[1]}") && …'
-        else:
+        unsafe = asked.unsafe(sentence, _meant(sentence, accesses))
+        for access in unsafe:
+            message = f"the {_KINDS[access.kind]} {access.name} is not always there"
+            findings.error(access.name.at, "cedar", message, f"ask for it first: {_ask(access)} && …")
+        if not unsafe:
             _tell(asked, sentence, told, findings)
-            continue
-        for access in asked.unsafe(sentence, [one for one in accesses if one.name.content == name]):
-            message = f"the {kind} {access.name} is not always there"
-            findings.error(access.name.at, "cedar", message, f"ask for it first: {hint}")
 
 
 def agrees(guard: Guard) -> bool:
@@ -84,6 +81,17 @@ def agrees(guard: Guard) -> bool:
         and forbids[0]["annotations"]["reason"] == guard.reason
         and (scope is None or guard.features == (scope,))
     )
+
+
+def _meant(sentence: str, accesses: Iterable[Access]) -> list[Access]:
+    """The readings that Cedar may speak of when it misses a key or a tag; none of any other sentence."""
+    missed = _OPTIONAL.search(sentence) or _TAG.search(sentence)
+    return [one for one in accesses if missed and not one.asks and one.name.content == missed[1]]
+
+
+def _ask(access: Access) -> str:
+    name = access.name.text
+    return f"context.request has {name}" if access.kind == "key" else f"principal.hasTag({name})"
 
 
 def _tell(asked: "_Asked", sentence: str, told: set[int], findings: Findings) -> None:
@@ -107,10 +115,9 @@ class _Asked:
         self._base = policy.tokens[0].start
 
     def objections(self, text: str) -> tuple[str, ...]:
-        """What strict validation says, each once."""
-        return tuple(
-            dict.fromkeys(found.error for found in cedarpy.validate_policies(text, self._schema).errors)
-        )
+        """What strict validation says, each once; Cedar gives its sentences in any order."""
+        said = cedarpy.validate_policies(text, self._schema).errors
+        return tuple(sorted({found.error for found in said}, key=lambda sentence: (len(sentence), sentence)))
 
     def stop(self) -> Token | None:
         """The token that Cedar's parser stops at; None if it reads to the end and objects then."""
@@ -129,15 +136,14 @@ class _Asked:
         names = {name.strip('"').rpartition(".")[2] for name in _QUOTED.findall(_ABOUT.sub("", sentence))}
         return next((token for token in part if token.content in names), part[0])
 
-    def unsafe(self, sentence: str, accesses: Sequence[Access]) -> Iterator[Access]:
-        """Those that Cedar means: without the others it still says so."""
-        reads = [one for one in accesses if not one.asks]
-        return (
+    def unsafe(self, sentence: str, readings: Sequence[Access]) -> Sequence[Access]:
+        """Those that Cedar means: without the others it still says so. All, should that be none."""
+        meant = [
             one
-            for one in reads
-            if len(reads) == 1
-            or sentence in self.objections(self._without([other for other in reads if other is not one]))
-        )
+            for one in readings
+            if sentence in self.objections(self._without([other for other in readings if other is not one]))
+        ]
+        return meant or readings
 
     @cached_property
     def _parts(self) -> tuple[tuple[tuple[Token, ...], tuple[str, ...]], ...]:

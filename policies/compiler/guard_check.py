@@ -171,9 +171,9 @@ class _Words:
         elif parts[0] == "facts":
             _known(path[1], FACTS, "unknown fact", self._findings)
         elif _plain(path[1], "a key", self._findings):
-            inside = self._body[place : self._body.index(path[1]) + 2]
-            last = inside[-1] if inside[-1].text == "]" else path[1]
-            asks = any(step.text == "has" for step in inside)
+            end = self._body.index(path[1])
+            asks = any(step.text == "has" for step in self._body[place:end])
+            last = self._body[end + 1] if self._text(end - 1) == "[" else path[1]
             self.accesses.append(Access(kind="key", name=path[1], first=token, last=last, asks=asks))
 
     def _principal(self, place: int, token: Token, path: Sequence[Token]) -> None:

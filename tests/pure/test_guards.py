@@ -186,6 +186,13 @@ def test_of_several_readings_the_unsafe_one_is_pointed_at():
     assert condition(text) == [(17, "cedar", "region")]
 
 
+def test_a_reading_that_ends_a_list_is_pointed_at_too():
+    text = 'if true then context.request.region == "" else [context.request.region].contains("")'
+    assert condition(text) == [(30, "cedar", "region")]
+    text = '["a"].contains(context.request["region"]) && [principal.getTag("a")].contains("")'
+    assert condition(text) == [(32, "cedar", '"region"'), (64, "cedar", '"a"')]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
