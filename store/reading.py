@@ -68,7 +68,11 @@ class Reads:
 
     def lacks(self, wants: Sequence[Want]) -> int:
         """The number of words that these would add."""
-        return sum([packed(want).weight for want in wants if want not in self._wants])
+        weight = 0
+        for want in wants:
+            if want not in self._wants:
+                weight += packed(want).weight
+        return weight
 
     def join(self, wants: Sequence[Want]) -> asyncio.Future[list[Levels]]:
         """Lets a caller wait for these too."""
@@ -104,17 +108,13 @@ class Reads:
         for wants, future in self._callers:
             if future.done():
                 continue
-            levels, error = [], None
-            for want in wants:
-                one = found[want]
-                if isinstance(one, Levels):
-                    levels.append(one)
-                else:
-                    error = one
-            if error is not None:
-                future.set_exception(error)
+            levels = [found[want] for want in wants]
+            for one in levels:
+                if not isinstance(one, Levels):
+                    future.set_exception(one)
+                    break
             else:
-                future.set_result(levels)
+                future.set_result(levels)  # type: ignore[arg-type]  # the loop has seen each of them
 
     def fail(self, error: RedisAwayError) -> None:
         """Tells every caller."""

@@ -57,7 +57,10 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     if scope["method"] == "OPTIONS":  # made by the framework for every path: it only lists the methods
         return
     if scopes := needed(handler):
-        scope["state"]["caller"] = await authorize(scope, connection.app.state.context, scopes)
+        context = connection.app.state.context
+        scope["state"]["caller"] = recognize(scope, context, scopes) or await authorize(
+            scope, context, scopes
+        )
 
 
 async def authorize(scope: HTTPScope, context: Context, scopes: frozenset[str]) -> Caller:
@@ -65,11 +68,23 @@ async def authorize(scope: HTTPScope, context: Context, scopes: frozenset[str]) 
 
     Errors: UnauthorizedError for no key or one that does not hold; ForbiddenError names the scope that lacks.
     """
-    shown = tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
     name = exchange.request_id(scope)
-    caller = keys.recognize(context, shown, request_id=name)
-    if caller is None:
-        caller = await keys.authenticate(context, secret(shown), shown=shown, request_id=name)
+    shown = tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
+    caller = await keys.authenticate(context, secret(shown), shown=shown, request_id=name)
+    return _allowed(caller, scopes)
+
+
+def recognize(scope: HTTPScope, context: Context, scopes: frozenset[str]) -> Caller | None:
+    """As `authorize`, where the same headers passed so lately that nothing has to be looked up; else None.
+
+    Errors: ForbiddenError.
+    """
+    shown = tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
+    caller = keys.recognize(context, shown, request_id=exchange.request_id(scope))
+    return None if caller is None else _allowed(caller, scopes)
+
+
+def _allowed(caller: Caller, scopes: frozenset[str]) -> Caller:
     if not scopes <= caller.scopes:
         names = " and ".join(f"`{each}`" for each in sorted(scopes - caller.scopes))
         raise errors.ForbiddenError(f"This key lacks the scope {names}.")

@@ -34,12 +34,14 @@ from litestar import Request
 from litestar.types import HTTPScope, Receive
 
 from policies import errors, limits
-from service.api import findings, jsontext
+from service.api import exchange, findings, jsontext
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)
 
 _JSON: Final = "application/json"
+_PLAIN: Final = _JSON.encode()
+_FEW_DIGITS: Final = len(str(limits.BODY_BYTES))
 _NDJSON: Final = "application/x-ndjson"
 _QUERY_FIELDS: Final = 50
 
@@ -58,7 +60,14 @@ async def json_text(scope: HTTPScope, receive: Receive) -> bytes:
 
     Errors: UnsupportedTypeError, TooLargeError, MalformedError when it stays incomplete.
     """
-    json_only(scope)
+    head = exchange.head(scope)
+    if head.get(b"content-type") != _PLAIN or b"content-encoding" in head:
+        json_only(scope)
+    if len(head.get(b"content-length", b"")) < _FEW_DIGITS:  # surely no number above limits.BODY_BYTES
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            return _within(message.get("body", b""))
+        return await _slowly(message, receive)
     return await read(scope, receive)
 
 
@@ -172,6 +181,11 @@ async def read(scope: HTTPScope, receive: Receive) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         return _within(message.get("body", b""))
+    return await _slowly(message, receive)
+
+
+async def _slowly(message: Any, receive: Receive) -> bytes:
+    """A body of several messages, of which this is the first."""
     try:
         async with asyncio.timeout(limits.BODY_SECONDS):
             return await _rest(message, receive)
@@ -207,10 +221,7 @@ def _too_large() -> errors.TooLargeError:
 
 
 def _header(scope: HTTPScope, name: bytes) -> str:
-    for key, value in scope["headers"]:
-        if key == name:
-            return value.decode("latin-1")
-    return ""
+    return exchange.head(scope).get(name, b"").decode("latin-1")
 
 
 def _parameters(raw: bytes) -> Iterable[tuple[str, str]]:

@@ -10,7 +10,7 @@ and answers what is no plain request of it: another method, another spelling of 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -58,25 +58,26 @@ async def serve(
 ) -> None:
     """One request, from its head to the end of its answer."""
     began = clock.monotonic_s()
-    name = exchange.chosen(scope)
-    scope.setdefault("state", {})["request_id"] = name
+    name = exchange.enter(scope).encode()
     status = 200
     try:
-        body = await _answer(route, context, scope, receive, measures)
-        headers = [_TYPE, (b"content-length", b"%d" % len(body)), (b"x-request-id", name.encode())]
+        caller = auth.recognize(scope, context, route.needed)
+        if caller is None:
+            caller = await auth.authorize(scope, context, route.needed)
+        body = await route.act(context, caller, await decode.json_text(scope, receive), measures)
+        headers: list[tuple[bytes, bytes]] = [
+            _TYPE,
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", name),
+        ]
     except Exception as error:  # noqa: BLE001 - the table of problems sorts all of them
         scope["path_template"] = route.path
         told = problems.tell(scope, error, measures)
         status, body = told.status, told.body
-        headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), (b"x-request-id", name.encode())]
+        headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
         headers += [(key.encode(), text.encode()) for key, text in told.headers.items()]
     measures.request(route.method, route.path, status, clock.monotonic_s() - began)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _answer(
-    route: Route, context: Context, scope: HTTPScope, receive: Receive, measures: Telemetry
-) -> bytes:
-    caller = await auth.authorize(scope, context, route.needed)
-    return await route.act(context, caller, await decode.json_text(scope, receive), measures)
+    start: Any = {"type": "http.response.start", "status": status, "headers": headers}
+    await send(start)
+    whole: Any = {"type": "http.response.body", "body": body}
+    await send(whole)

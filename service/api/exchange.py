@@ -5,6 +5,7 @@ have their request id and are counted as well.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
@@ -23,14 +24,30 @@ def request_id(scope: HTTPScope) -> str:
     return str(scope["state"]["request_id"])
 
 
+def head(scope: HTTPScope) -> Mapping[bytes, bytes]:
+    """The headers by name; of one that stands twice, the first."""
+    found: Mapping[bytes, bytes] = scope["state"]["head"]
+    return found
+
+
+def enter(scope: HTTPScope) -> str:
+    """Begins a request: what the functions above tell is known from here on. Gives its id."""
+    found = dict(reversed(list(scope["headers"])))
+    sent = found.get(b"x-request-id")
+    name = None if sent is None else sent.decode("latin-1")
+    if name is None or not _ID.fullmatch(name):
+        name = ids.REQUESTS.new()
+    state = scope.setdefault("state", {})
+    state["head"], state["request_id"] = found, name
+    return name
+
+
 async def surround(
     app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, measures: telemetry.Telemetry
 ) -> None:
     """Runs the application for one request."""
-    name = chosen(scope)
-    scope.setdefault("state", {})["request_id"] = name
-    header = (b"x-request-id", name.encode())
     began = clock.monotonic_s()
+    header = (b"x-request-id", enter(scope).encode())
 
     async def named(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -39,17 +56,6 @@ async def surround(
         await send(message)
 
     await app(scope, receive, named)
-
-
-def chosen(scope: HTTPScope) -> str:
-    """The id for a request that begins."""
-    for key, value in scope["headers"]:
-        if key == b"x-request-id":
-            text = value.decode("latin-1")
-            if _ID.fullmatch(text):
-                return text
-            break
-    return ids.REQUESTS.new()
 
 
 def _measure(measures: telemetry.Telemetry, scope: HTTPScope, *, status: int, seconds: float) -> None:

@@ -75,7 +75,9 @@ async def check(
     UnavailableError when a tenant is in no cache and Postgres is away, or no catalog is active.
     """
     now = context.clock.now()
-    cases = await _cases(context, questions, pointer, now)
+    cases = _warm_cases(context, questions, pointer, now)
+    if cases is None:
+        cases = await _cases(context, questions, pointer, now)
     found = await _read(context, cases, now)
     doubtful: AbstractSet[str] = frozenset()
     if found and _is_outdated(cases, found):
@@ -122,6 +124,23 @@ async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id
     """The right to a feature, with the plan and add-on versions that it needs."""
     versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
     return entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
+
+
+def _warm_cases(
+    context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
+) -> list[_Case] | None:
+    """The cases, if all that they are made of is at hand."""
+    catalog = active_catalog(context)
+    cases = []
+    for place, question in enumerate(questions):
+        snapshot = context.snapshots.cached(question.tenant_id)
+        if snapshot is None:
+            return None
+        standing = context.rights.get(snapshot, catalog, question.feature_id, now)
+        if standing is None:
+            return None
+        cases.append(_case(standing, question, place, pointer))
+    return cases
 
 
 async def _cases(

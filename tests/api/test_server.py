@@ -211,7 +211,7 @@ async def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch):
         return parts.pop()
 
     with pytest.raises(errors.MalformedError, match="did not arrive within"):
-        await decode.read({"headers": []}, receive)
+        await decode.read({"state": {"head": {}}}, receive)
 
 
 def test_a_taken_port_is_told_in_one_sentence():
