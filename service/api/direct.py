@@ -74,10 +74,14 @@ async def serve(
         scope["path_template"] = route.path
         told = problems.tell(scope, error, measures)
         status, body = told.status, told.body
-        headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
+        headers = [_PROBLEM, _length(body), (b"x-request-id", name)]
         headers += [(key.encode(), text.encode()) for key, text in told.headers.items()]
     measures.request(route.method, route.path, status, clock.monotonic_s() - began)
     start: Any = {"type": "http.response.start", "status": status, "headers": headers}
     await send(start)
     whole: Any = {"type": "http.response.body", "body": body}
     await send(whole)
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return (b"content-length", b"%d" % len(body))
