@@ -41,6 +41,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         verify=not config.redis_config_forbidden,
     )
     clock = clock or SystemClock()
+    snapshots = Snapshots(pool, link, now=clock.now)
     try:
         yield JobContext(
             config=config,
@@ -48,9 +49,10 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
             pool=pool,
             link=link,
             counters=Counters(link),
-            snapshots=Snapshots(pool, link, now=clock.now),
+            snapshots=snapshots,
         )
     finally:
+        await snapshots.close()
         await link.close()
         await pool.close()
 

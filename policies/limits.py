@@ -170,6 +170,10 @@ TABLE_VARIANTS: Final = 16
 """Distinct request contexts that a table keeps answers for (R5); past it Cedar is asked each time."""
 SNAPSHOTS_ALIVE: Final = 20_000
 """Tenants whose snapshot one worker keeps."""
+SNAPSHOT_BATCH: Final = 500
+"""Snapshots of one query; more wait for the next."""
+SNAPSHOT_COPY_S: Final = 86_400
+"""How long Redis keeps the copy of a snapshot that nobody changes: about 1 KB a tenant."""
 RIGHTS_ALIVE: Final = 50_000
 """Resolved rights that one worker keeps, over all its tenants and features: about 60 MB."""
 WANTS_ALIVE: Final = 50_000

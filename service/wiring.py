@@ -48,6 +48,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         if watcher is not None:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
+        await context.snapshots.close()
         await redis.close()
         await pool.close()
 

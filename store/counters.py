@@ -1,7 +1,7 @@
 """The typed face of the counters in Redis: read them for a decision, record usage, take back duplicates."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -115,6 +115,7 @@ class Counters:
     async def raise_versions(self, versions: dict[str, int]) -> None:
         """Tells the scripts the tenants' snapshot versions; a lower one than they know changes nothing.
 
+        Copies of the snapshots go: after a restore of Postgres a version may come a second time.
         Errors: RedisAwayError.
         """
         by_shard: dict[int, list[str | int]] = {}
@@ -122,8 +123,11 @@ class Counters:
             by_shard.setdefault(keyspace.shard_of(tenant_id), []).extend((tenant_id, version))
         await self.send_all(
             [
-                ("EVALSHA", scripts.RAISE_VERSION.sha, 1, keyspace.versions(shard), *flat)
-                for shard, flat in by_shard.items()
+                *_forget_copies(versions),
+                *(
+                    ("EVALSHA", scripts.RAISE_VERSION.sha, 1, keyspace.versions(shard), *flat)
+                    for shard, flat in by_shard.items()
+                ),
             ]
         )
 
@@ -149,8 +153,11 @@ class Counters:
         """
         await self.send_all(
             [
-                ("HSET", keyspace.versions(keyspace.shard_of(tenant_id)), tenant_id, version)
-                for tenant_id, version in versions.items()
+                *_forget_copies(versions),
+                *(
+                    ("HSET", keyspace.versions(keyspace.shard_of(tenant_id)), tenant_id, version)
+                    for tenant_id, version in versions.items()
+                ),
             ]
         )
 
@@ -225,6 +232,11 @@ def _account_arguments(shard: int, account: Account, keys: _Keys) -> tuple[str |
         -1 if account.overage is None else account.overage,
         account.ends,
     )
+
+
+def _forget_copies(tenant_ids: Iterable[str]) -> list[Command]:
+    """Of the tenants' snapshots: after a restore of Postgres a version may come a second time."""
+    return [("UNLINK", keyspace.snapshot(keyspace.shard_of(each), each)) for each in tenant_ids]
 
 
 def _value(value: object) -> bytes | None:

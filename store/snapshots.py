@@ -3,8 +3,8 @@
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -14,6 +14,7 @@ from store import postgres, queries
 from store.counters import Counters
 from store.link import Link, RedisAwayError
 from store.reading import FenceClosedError, Want
+from store.snapshot_source import SnapshotSource
 
 sql = queries.Queries("snapshots")
 log = logging.getLogger("metergate.snapshots")
@@ -27,7 +28,7 @@ class Bump(msgspec.Struct, frozen=True):
 
 
 class Snapshots:
-    """The cache of one process. A miss costs one query; a tenant that is not known is remembered as such."""
+    """The cache of one process; a tenant that is not known is remembered as such."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Snapshots:
         alive: int = limits.SNAPSHOTS_ALIVE,
     ) -> None:
         self._pool = pool
-        self._now = now
+        self._source = SnapshotSource(pool, link, now=now)
         self._counters = Counters(link)
         self._alive = alive
         self._by_tenant: OrderedDict[str, Snapshot] = OrderedDict()
@@ -51,24 +52,49 @@ class Snapshots:
         return snapshot
 
     async def get(self, tenant_id: str) -> Snapshot:
-        """The tenant's snapshot, from this process or from Postgres.
+        """The tenant's snapshot, from this process, from Redis or from Postgres.
 
-        Errors: UnavailableError when it is not here and Postgres is away.
+        Errors: UnavailableError when it is in neither of the first two and Postgres is away.
         """
-        return self.cached(tenant_id) or await self.load(tenant_id)
+        cached = self.cached(tenant_id)
+        return cached if cached is not None else (await self.need([tenant_id]))[tenant_id]
+
+    async def need(self, tenant_ids: Collection[str]) -> dict[str, Snapshot]:
+        """The snapshots of many tenants, looked up together.
+
+        Errors: UnavailableError, as `get`.
+        """
+        found = {}
+        for tenant_id in tenant_ids:
+            snapshot = self.cached(tenant_id)
+            if snapshot is not None:
+                found[tenant_id] = snapshot
+        missing = [tenant_id for tenant_id in tenant_ids if tenant_id not in found]
+        if missing:
+            came = await self._source.find(missing)
+            self._keep(came.values())
+            found |= came
+        return found
 
     async def load(self, tenant_id: str) -> Snapshot:
         """The tenant's snapshot as Postgres has it now.
 
         Errors: UnavailableError.
         """
-        async with postgres.transaction(self._pool) as connection:
-            snapshot = await read(connection, tenant_id, now=self._now())
-        self._by_tenant[tenant_id] = snapshot
-        self._by_tenant.move_to_end(tenant_id)
+        snapshot = (await self._source.load([tenant_id]))[tenant_id]
+        self._keep([snapshot])
+        return snapshot
+
+    async def close(self) -> None:
+        """Ends what is still under way."""
+        await self._source.close()
+
+    def _keep(self, snapshots: Iterable[Snapshot]) -> None:
+        for snapshot in snapshots:
+            self._by_tenant[snapshot.tenant_id] = snapshot
+            self._by_tenant.move_to_end(snapshot.tenant_id)
         while len(self._by_tenant) > self._alive:
             self._by_tenant.popitem(last=False)
-        return snapshot
 
     async def renew(self, tenant_id: str) -> Snapshot:
         """The snapshot as Postgres has it, where Redis knows a newer version than this process.
@@ -112,22 +138,3 @@ class Snapshots:
             for bump in bumps:
                 await postgres.execute(connection, sql.delete_bump, msgspec.structs.asdict(bump))
         return len(bumps)
-
-
-async def read(connection: postgres.Connection, tenant_id: str, *, now: datetime) -> Snapshot:
-    """The snapshot inside a transaction; a tenant that does not exist has one too, with `known` false.
-
-    What ended so long before `now` that no late event can be weighed by it is left out.
-    """
-    params = {
-        "tenant_id": tenant_id,
-        "phases": limits.PHASES,
-        "billing": limits.BILLING_FACTS,
-        "grants": limits.GRANTS_CARRIED,
-        "overrides": limits.OVERRIDES_CARRIED,
-        "since": now - timedelta(days=limits.FACTS_BACK_DAYS),
-    }
-    found = await postgres.scalars(connection, sql.snapshot, params)
-    if not found:
-        return Snapshot(tenant_id=tenant_id, version=0, known=False, subscriptions=())
-    return msgspec.json.decode(found[0], type=Snapshot)

@@ -1,5 +1,6 @@
 """May this tenant use this feature now? Reads what is needed in one round trip, and never consumes."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -147,9 +148,10 @@ async def _cases(
     context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
 ) -> list[_Case]:
     offer = active_offer(context)
+    snapshots = await context.snapshots.need({question.tenant_id for question in questions})
     cases = []
     for place, question in enumerate(questions):
-        snapshot = await context.snapshots.get(question.tenant_id)
+        snapshot = snapshots[question.tenant_id]
         standing = context.rights.get(snapshot, offer, question.feature_id, now)
         if standing is None:
             standing = await _standing(context, offer, snapshot, question.feature_id, now)
@@ -244,8 +246,7 @@ async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Le
         return {case.question.tenant_id for case in cases}
     late = {case.question.tenant_id for case, read in zip(cases, found, strict=True) if _is_late(case, read)}
     try:
-        for tenant_id in late:
-            await context.snapshots.renew(tenant_id)
+        await asyncio.gather(*map(context.snapshots.renew, late))
     except errors.UnavailableError:
         return late
     return frozenset()

@@ -1,5 +1,5 @@
--- name: snapshot
--- All that a decision needs to know of a tenant, as one JSON document (policies.entitlement.Snapshot).
+-- name: snapshots
+-- All that a decision needs to know of each of these tenants, as JSON (policies.entitlement.Snapshot).
 select jsonb_build_object(
   'tenantId', t.tenant_id, 'version', t.snapshot_version, 'known', true,
   'closed', t.closed_at is not null, 'metadata', t.metadata,
@@ -59,7 +59,7 @@ select jsonb_build_object(
     ) o
   ), '[]')
 )::text
-from tenants t where t.tenant_id = %(tenant_id)s;
+from tenants t where t.tenant_id = any(%(tenant_ids)s);
 
 -- name: bumps
 select tenant_id, snapshot_version from snapshot_bumps order by tenant_id limit 1000;

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from store import postgres, snapshots
+from store import postgres, snapshot_source
 from tests.conftest import NOW
 
 ACME = "/v1/tenants/acme"
@@ -47,7 +47,7 @@ async def act(api, name, **body):
 
 async def version_of(context):
     async with postgres.transaction(context.pool) as connection:
-        return (await snapshots.read(connection, "acme", now=NOW)).version
+        return (await snapshot_source.read(connection, "acme", now=NOW)).version
 
 
 async def test_a_subscription_begins_now_and_is_anchored_there(acme, catalog):

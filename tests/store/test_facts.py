@@ -13,7 +13,7 @@ from policies.override import Override
 from policies.subscription import BillingFact, HeldAddon
 from service.context import Context
 from service.usecases import offers, tenants
-from store import billing, catalogs, grants, overrides, postgres, snapshots, subscriptions
+from store import billing, catalogs, grants, overrides, postgres, snapshot_source, subscriptions
 from tests.conftest import NOW
 from tests.store import ledger
 
@@ -48,7 +48,7 @@ async def acme(context: Context, catalog) -> Context:
 
 async def read(context: Context, *, now=NOW) -> Snapshot:
     async with postgres.transaction(context.pool) as connection:
-        return await snapshots.read(connection, "acme", now=now)
+        return await snapshot_source.read(connection, "acme", now=now)
 
 
 async def keep(context: Context, *facts: Grant | Override) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from service.context import Context
 from store import keyspace
+from store.link import _Commands
 from store.reading import FenceClosedError, Want, packed
 from tests.store import ledger
 from tests.store.ledger import event, month, statuses
@@ -32,10 +33,10 @@ async def test_a_read_comes_behind_what_was_sent_before_it(counting: Context):
     """It may share a trip with others, but only behind a write that this process began before."""
     version = (await counting.counters.read([TOKENS]))[0].snapshot_version
     first = counting.counters.read([TOKENS])
-    write = asyncio.create_task(counting.counters.raise_versions({"acme": version + 7}))
-    await asyncio.sleep(0)
+    key = keyspace.versions(keyspace.shard_of("acme"))
+    counting.counters.link.enqueue(_Commands([("HSET", key, "acme", version + 7)]))
     second = counting.counters.read([TOKENS])
-    ((before,), (after,), _) = await asyncio.gather(first, second, write)
+    (before,), (after,) = await asyncio.gather(first, second)
     assert (before.snapshot_version, after.snapshot_version) == (version, version + 7)
 
 
