@@ -131,13 +131,13 @@ def _warm_cases(
     context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
 ) -> list[_Case] | None:
     """The cases, if all that they are made of is at hand."""
-    catalog = active_catalog(context)
+    offer = active_offer(context)
     cases = []
     for place, question in enumerate(questions):
         snapshot = context.snapshots.cached(question.tenant_id)
         if snapshot is None:
             return None
-        standing = context.rights.get(snapshot, catalog, question.feature_id, now)
+        standing = context.rights.get(snapshot, offer, question.feature_id, now)
         if standing is None:
             return None
         cases.append(_case(standing, question, place, pointer))
