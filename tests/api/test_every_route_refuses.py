@@ -63,7 +63,9 @@ async def counted(context) -> dict[str, int]:
         for table in tables:
             (found[table],) = await postgres.scalars(connection, f"select count(*) from {table}".encode(), {})
     keys = (await context.counters.link.send([("KEYS", "*")])).values[0]
-    return found | {"keys": len(keys)}
+    return found | {
+        "keys": sum(not key.startswith(b"s:") for key in keys)
+    }  # copies for reading are nothing new
 
 
 @pytest.fixture

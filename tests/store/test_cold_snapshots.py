@@ -18,9 +18,11 @@ COPY = keyspace.snapshot(keyspace.shard_of("acme"), "acme")
 
 @pytest.fixture
 async def cold(counting: Context, config, clock) -> AsyncIterator[Context]:
-    """Another process, which has met no tenant."""
-    async with wiring.open_context(config, clock) as other:
-        yield other
+    """Another process, which has met no tenant on these plans but another."""
+    await ledger.subscribed(counting, "other", "free")
+    async with wiring.open_context(config, clock) as process:
+        assert await plan_of(process, "other") == "free"
+        yield process
 
 
 async def plan_of(context: Context, tenant_id: str = "acme") -> str | None:
