@@ -6,7 +6,7 @@ from policies.compiler.fields import AddonSource
 from policies.compiler.source import AddonFile, PlanFile
 from policies.compiler.terms import SwitchSource, TermsSource
 from policies.compiler.terms_fields import MeteredSource, QuantitySource
-from policies.model import Anchor, CapScope, Interval
+from policies.model import AddonVersion, Anchor, CapScope, Interval, MeteredTerms, PlanVersion, Terms
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,9 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def of(file: PlanFile | AddonFile) -> Outline:
-    """A plan or add-on as its file says it."""
+    """A plan or add-on as its file says it; the same when it is taken over."""
+    if file.taken is not None:
+        return _taken(file.taken)
     said = file.said
     return Outline(
         id=file.stem,
@@ -41,9 +43,25 @@ def of(file: PlanFile | AddonFile) -> Outline:
             for feature_id, terms in file.terms.items()
             if not (isinstance(terms, SwitchSource) and not terms.given)
         },
-        plans=tuple(plan.value for plan in said.plans) if isinstance(said, AddonSource) else (),
+        plans=tuple(sorted(plan.value for plan in said.plans)) if isinstance(said, AddonSource) else (),
         whole=said is not None and said.features is not None,
     )
+
+
+def _taken(version: PlanVersion | AddonVersion) -> Outline:
+    gives = {feature_id: _given(terms) for feature_id, terms in version.terms.items()}
+    if isinstance(version, PlanVersion):
+        return Outline(id=version.plan_id, currency=version.currency, gives=gives, whole=True)
+    return Outline(
+        id=version.addon_id, currency=version.currency, gives=gives, plans=version.plans, whole=True
+    )
+
+
+def _given(terms: Terms) -> Given:
+    if not isinstance(terms, MeteredTerms):
+        return Given()
+    caps = frozenset((cap.interval, cap.per) for cap in terms.caps)
+    return Given(interval=terms.interval, anchor=terms.anchor, caps=caps)
 
 
 def given(terms: TermsSource | None) -> Given:

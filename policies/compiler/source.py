@@ -19,29 +19,34 @@ from policies.compiler.fields import (
     PlanSource,
 )
 from policies.compiler.findings import Findings, Place
+from policies.compiler.known import Taken
 from policies.compiler.records import Record, RecordOf
 from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
 from policies.compiler.terms_fields import ADDON_TERMS, PLAN_TERMS, AnyTerms, TermsNode
+from policies.model import AddonVersion, PlanVersion
 
 R = TypeVar("R", bound=Record)
 S = TypeVar("S", PlanSource, AddonSource)
+V = TypeVar("V", PlanVersion, AddonVersion)
 Known = Mapping[str, FeatureSource | None]
 """The features of features.yaml; None where one could not be read."""
 
 
-class SoldFile(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
-    """One file in plans/ or addons/, as far as it could be read."""
+class SoldFile(msgspec.Struct, Generic[S, V], frozen=True, kw_only=True):
+    """One file in plans/ or addons/, as far as it could be read; or what is taken over instead."""
 
     path: str
     stem: str
     """The file's name, which is the id of what it sells."""
-    said: S | None
-    terms: dict[str, TermsSource | None]
+    said: S | None = None
+    terms: dict[str, TermsSource | None] = msgspec.field(default_factory=dict)
     """By feature id, in the order of the file; None where the terms could not be read."""
+    taken: V | None = None
+    """What the very same text was compiled to before; then nothing is read."""
 
 
-PlanFile = SoldFile[PlanSource]
-AddonFile = SoldFile[AddonSource]
+PlanFile = SoldFile[PlanSource, PlanVersion]
+AddonFile = SoldFile[AddonSource, AddonVersion]
 
 
 class TableFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,10 +81,11 @@ class CatalogSource(msgspec.Struct, frozen=True, kw_only=True):
         return ids | {file.stem for file in self.addons}
 
 
-def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
+def read(files: Mapping[str, str], findings: Findings, taken: Taken) -> CatalogSource:
     """Reads path → text. Every file is read as far as it goes; what is wrong stands in `findings`.
 
-    Bytes that were no UTF-8 should come as lone surrogates (`errors="surrogateescape"`): they are pointed at.
+    Files of what is `taken` over are not read. Bytes that were no UTF-8 should come as lone
+    surrogates (`errors="surrogateescape"`): they are pointed at.
     """
     if not paths.fits(files, findings):
         return CatalogSource(features=None)
@@ -90,7 +96,7 @@ def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
     if not found[paths.PLANS]:
         hint = "write the first one, such as plans/free.yaml"
         findings.error(Place(path="plans/"), "missing-file", "the catalog has no plan", hint)
-    reader = _Reader(files, findings)
+    reader = _Reader(files, findings, taken)
     features = reader.record(paths.FEATURES, FEATURES, paths.FEATURES)
     known = (features.features if features else None) or {}
     return CatalogSource(
@@ -106,8 +112,8 @@ def read(files: Mapping[str, str], findings: Findings) -> CatalogSource:
 class _Reader:
     """Reads one file after the other."""
 
-    def __init__(self, files: Mapping[str, str], findings: Findings) -> None:
-        self._files, self._findings = files, findings
+    def __init__(self, files: Mapping[str, str], findings: Findings, taken: Taken) -> None:
+        self._files, self._findings, self._taken = files, findings, taken
 
     def record(self, path: str, form: RecordOf[R], name: str) -> R | None:
         """The fields of a file; None if there is no such file, or if it is no group of fields."""
@@ -116,12 +122,16 @@ class _Reader:
 
     def plan(self, path: str, known: Known) -> PlanFile:
         """A file in plans/."""
+        if path in self._taken.plans:
+            return PlanFile(path=path, stem=paths.stem(path), taken=self._taken.plans[path])
         plan = self.record(path, PLAN, "the plan")
         said = self._terms(plan.features if plan else None, known, PLAN_TERMS)
         return PlanFile(path=path, stem=paths.stem(path), said=plan, terms=said)
 
     def addon(self, path: str, known: Known) -> AddonFile:
         """A file in addons/."""
+        if path in self._taken.addons:
+            return AddonFile(path=path, stem=paths.stem(path), taken=self._taken.addons[path])
         addon = self.record(path, ADDON, "the add-on")
         said = self._terms(addon.features if addon else None, known, ADDON_TERMS)
         return AddonFile(path=path, stem=paths.stem(path), said=addon, terms=said)
