@@ -1,10 +1,14 @@
 """Extra quantity for one tenant: a grant is a bucket of its own, drawn by its priority while it holds."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from policies.model import Noun
+import msgspec
+
+from policies import limits, period, quantity
+from policies.errors import ConflictError, FieldError, InvalidError
+from policies.model import Feature, Noun
 from policies.period import Period
 
 INCLUDED_PRIORITY: Final = 100
@@ -52,5 +56,83 @@ def before_included(ordered: Iterable[Grant], period: Period | None) -> int:
     return sum(_draw_order(grant) < included for grant in ordered)
 
 
+def issue(
+    grant_id: str,
+    feature: Feature,
+    *,
+    said: int | str,
+    priority: int = INCLUDED_PRIORITY,
+    effective_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    reason: str,
+    now: datetime,
+) -> Grant:
+    """A new grant, by default from now on and until further notice; `said` is the quantity as it came in.
+
+    It takes effect at most limits.GRANT_BACK_DAYS ago: no event that is older comes any more. It changes
+    nothing about what was drawn before it was made; late events may draw from it.
+
+    Errors: InvalidError with every field whose value is out of bounds.
+    """
+    found = [FieldError("/featureId", message) for message in _unfit(feature)]
+    starts = effective_at or now
+    earliest = now - timedelta(days=limits.GRANT_BACK_DAYS)
+    latest = now + timedelta(days=limits.START_AHEAD_DAYS)
+    if not earliest <= starts <= latest:
+        message = f"A grant takes effect between {period.written(earliest)} and {period.written(latest)}."
+        found.append(FieldError("/effectiveAt", message))
+    if expires_at is not None and expires_at <= max(starts, now):
+        found.append(FieldError("/expiresAt", "A grant expires after it takes effect, and in the future."))
+    if not 0 <= priority <= limits.PRIORITY_MAX:
+        found.append(FieldError("/priority", f"A priority is from 0 to {limits.PRIORITY_MAX:,}."))
+    scaled, refusal = _scaled(said, feature)
+    if refusal is not None:
+        found.append(FieldError("/quantity", refusal))
+    if found:
+        raise InvalidError(found[0].message, errors=tuple(found))
+    return Grant(
+        id=grant_id,
+        feature_id=feature.id,
+        quantity=scaled,
+        priority=priority,
+        effective_at=starts,
+        expires_at=expires_at,
+        created_at=now,
+        reason=reason,
+    )
+
+
+def void(grant: Grant, now: datetime) -> Grant:
+    """The grant with its end now; one that was voided stays as it is.
+
+    Errors: ConflictError if it has expired by itself.
+    """
+    if grant.voided_at is not None:
+        return grant
+    if grant.expires_at is not None and grant.expires_at <= now:
+        raise ConflictError(
+            f"The grant expired on {period.written(grant.expires_at)}; there is nothing to void."
+        )
+    return msgspec.structs.replace(grant, voided_at=now)
+
+
 def _draw_order(grant: Grant) -> _DrawOrder:
     return (grant.priority, ends_at(grant) or _NEVER, grant.effective_at, grant.id)
+
+
+def _unfit(feature: Feature) -> list[str]:
+    """Why nothing can be granted of a feature (R21)."""
+    if feature.type != "metered":
+        return [f"{feature.id} is {feature.type}, not metered: there is no quantity to grant. Override it."]
+    if feature.aggregation in ("max", "unique"):
+        instead = 'Raise its "included" by an override.'
+        return [f"{feature.id} is metered by {feature.aggregation}, so nothing draws from a grant. {instead}"]
+    return []
+
+
+def _scaled(said: int | str, feature: Feature) -> tuple[int, str | None]:
+    try:
+        scaled = quantity.parse(said, feature.decimals)
+    except ValueError as error:
+        return 0, str(error)
+    return scaled, None if scaled > 0 else "A grant gives more than nothing."

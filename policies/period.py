@@ -89,3 +89,8 @@ def _months_later(base: datetime, months: int) -> datetime:
     year, month_before = divmod(base.year * 12 + base.month - 1 + months, 12)
     month = month_before + 1
     return base.replace(year=year, month=month, day=min(base.day, monthrange(year, month)[1]))
+
+
+def written(at: datetime) -> str:
+    """The instant as sentences name it, to the second."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -168,11 +168,14 @@ def start(
     earliest = now - timedelta(days=limits.BACKDATE_DAYS)
     latest = now + timedelta(days=limits.START_AHEAD_DAYS)
     if not earliest <= start_at <= latest:
-        raise invalid("/startAt", f"A subscription starts between {_said(earliest)} and {_said(latest)}.")
+        raise invalid(
+            "/startAt",
+            f"A subscription starts between {period.written(earliest)} and {period.written(latest)}.",
+        )
     anchored_at = start_at if anchor is None else anchor
     if anchored_at.year < limits.ANCHOR_YEAR_MIN or anchored_at > latest:
         raise invalid(
-            "/anchor", f"An anchor lies between {limits.ANCHOR_YEAR_MIN}-01-01 and {_said(latest)}."
+            "/anchor", f"An anchor lies between {limits.ANCHOR_YEAR_MIN}-01-01 and {period.written(latest)}."
         )
     if trial and plan.trial_days is None:
         raise invalid("/trial", f'The plan "{plan.plan_id}" has no trial.')
@@ -206,7 +209,9 @@ def change(
     first, end = subscription.phases[0], ends_at(subscription)
     at = max(at_effective, first.start)
     if end is not None and at >= end:
-        raise ConflictError(f"The subscription ends on {_said(end)}, before the change; resume it first.")
+        raise ConflictError(
+            f"The subscription ends on {period.written(end)}, before the change; resume it first."
+        )
     begun = [phase for phase in subscription.phases if phase.start <= now] or [first]
     kept = _until(begun, at, running_to=end)
     new = Phase(plan_id=plan_id, plan_version=plan_version, start=at, end=end, addons=addons)
@@ -323,7 +328,3 @@ def _edges(subscription: Subscription) -> Iterable[datetime]:
         yield subscription.trial_ends_at
     for fact in subscription.billing:
         yield fact.since
-
-
-def _said(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

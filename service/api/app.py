@@ -14,16 +14,19 @@ from service import config as configuration
 from service import wiring
 from service.api import (
     auth,
+    billing,
     catalogs,
     decisions,
     direct,
     events,
     exchange,
     given,
+    grants,
     health,
     keys,
     metrics,
     openapi,
+    overrides,
     problems,
     reports,
     subscriptions,
@@ -47,6 +50,9 @@ ROUTERS: Final[tuple[Routes, ...]] = (
     catalogs.ROUTES,
     keys.ROUTES,
     subscriptions.ROUTES,
+    billing.ROUTES,
+    grants.ROUTES,
+    overrides.ROUTES,
     tenants.ROUTES,
 )
 """Every module with routes; a new one is added here and nowhere else."""

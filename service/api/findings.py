@@ -23,6 +23,8 @@ Explain = Callable[[object], str | None]
 """What an annotated type says of a value that does not fit: `Meta(extra={"explain": ...})`; or the usual."""
 
 _SHOWN: Final = 60
+_NOTHING: Final = (type(None), msgspec.UnsetType)
+"""What a field may be beside its type: null, and left out."""
 _NAMES: Final = {
     bool: "true or false",
     int: "a whole number",
@@ -94,7 +96,7 @@ def _fitting(value: object, kind: object) -> tuple[Any, list[msgspec.Meta]]:
             metas += [meta for meta in typing.get_args(kind)[1:] if isinstance(meta, msgspec.Meta)]
             kind = typing.get_args(kind)[0]
         elif origin in (typing.Union, types.UnionType):
-            options = [option for option in typing.get_args(kind) if option is not type(None)]
+            options = [option for option in typing.get_args(kind) if option not in _NOTHING]
             fitting = [option for option in options if _same_shape(value, option)] or options
             if len(fitting) > 1:
                 return kind, metas

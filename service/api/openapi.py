@@ -36,6 +36,8 @@ _SCHEME: Final = {
 }
 _PATH: Final = {
     "tenantId": (wire.TenantId, "The tenant."),
+    "featureId": (wire.CatalogId, "The feature."),
+    "grantId": (wire.CallerId, "The grant."),
     "keyId": (wire.CallerId, "The key, by its id; never its secret."),
 }
 _SAID: Final = {

@@ -19,6 +19,7 @@ limit_option = click.option(
     show_default=True,
     help="How many to list at most.",
 )
+reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why; it is written down.")
 after_option = click.option("--after", default="", metavar="ID", help="List what comes behind this id.")
 
 

@@ -7,11 +7,10 @@ import msgspec
 
 from policies import errors
 from service.api import wire
-from service.cli import given, session, settings, show
+from service.cli import given, session, settings, show, tenant_grant, tenant_override, tenant_subscription
 from service.cli.group import Group
 from service.context import Context
 from service.usecases import subscribe, tenants
-from service.usecases.changes import Reply
 from service.usecases.subscription_view import SubscriptionView
 from service.usecases.tenants import TenantView
 
@@ -22,16 +21,6 @@ class _Named(wire.Body, frozen=True):
 
 class _Found(wire.Body, frozen=True):
     query: wire.Name | None = None
-
-
-class _Started(_Named, frozen=True):
-    plan_id: wire.CatalogId
-    start_at: wire.Instant | None = None
-    anchor: wire.Instant | None = None
-
-
-class _Moved(_Named, frozen=True):
-    plan_id: wire.CatalogId | None = None
 
 
 class _Shown(wire.Answer, frozen=True):
@@ -133,94 +122,23 @@ def show_tenant(*, tenant_id: str, data: Path | None, as_json: bool) -> None:
     if found.subscription is None:
         click.echo("No subscription.")
     else:
-        _show_subscription(found.subscription)
+        tenant_subscription.show_subscription(found.subscription)
 
 
-@tenant.command("subscribe")
-@click.argument("tenant_id", metavar="TENANT")
-@click.argument("plan_id", metavar="PLAN")
-@click.option("--start-at", metavar="TIME", help="When it begins, as in 2026-12-01T00:00:00Z; else now.")
-@click.option("--anchor", metavar="TIME", help="From when its periods are counted; else from its beginning.")
-@click.option("--trial", is_flag=True, help="Begin with the plan's trial.")
-@settings.data_option
-@show.json_option
-def subscribe_tenant(
-    *,
-    tenant_id: str,
-    plan_id: str,
-    start_at: str | None,
-    anchor: str | None,
-    data: Path | None,
-    trial: bool,
-    as_json: bool,
-) -> None:
-    """Put TENANT on PLAN. It must not have a subscription; to move it to another plan, use change."""
-    said = given.bounded(_Started, tenant_id=tenant_id, plan_id=plan_id, start_at=start_at, anchor=anchor)
-    wish = subscribe.Wish(
-        plan_id=said.plan_id,
-        start_at=given.utc(said.start_at, "/startAt"),
-        anchor=given.utc(said.anchor, "/anchor"),
-        trial=trial,
-    )
-    reply = session.use(data, lambda context: subscribe.start(context, session.order(), tenant_id, wish))
-    _told(reply, as_json=as_json)
-
-
-@tenant.command("change")
-@click.argument("tenant_id", metavar="TENANT")
-@click.argument("plan_id", metavar="[PLAN]", required=False)
-@click.option(
-    "--when",
-    type=click.Choice(["now", "renewal"]),
-    required=True,
-    help="At once, or when the billing period that runs now is over.",
-)
-@settings.data_option
-@show.json_option
-def change_tenant(
-    *, tenant_id: str, plan_id: str | None, when: subscribe.ChangeWhen, data: Path | None, as_json: bool
-) -> None:
-    """Move TENANT to PLAN; without PLAN, to the newest version of the plan it is on."""
-    said = given.bounded(_Moved, tenant_id=tenant_id, plan_id=plan_id)
-    move = subscribe.Move(plan_id=said.plan_id, when=when)
-    reply = session.use(
-        data,
-        lambda context: subscribe.change(context, session.order(), tenant_id, move),
-    )
-    _told(reply, as_json=as_json)
-
-
-@tenant.command("cancel")
-@click.argument("tenant_id", metavar="TENANT")
-@click.option(
-    "--when",
-    type=click.Choice(["now", "periodEnd"]),
-    default="periodEnd",
-    show_default=True,
-    help="At once, or when the billing period that runs now is over.",
-)
-@settings.data_option
-@show.json_option
-def cancel_tenant(*, tenant_id: str, when: subscribe.CancelWhen, data: Path | None, as_json: bool) -> None:
-    """End the subscription of TENANT. The tenant and its usage stay."""
-    given.bounded(_Named, tenant_id=tenant_id)
-    reply = session.use(
-        data, lambda context: subscribe.cancel(context, session.order(), tenant_id, when=when)
-    )
-    _told(reply, as_json=as_json)
-
-
-@tenant.command("resume")
-@click.argument("tenant_id", metavar="TENANT")
-@settings.data_option
-@show.json_option
-def resume_tenant(*, tenant_id: str, data: Path | None, as_json: bool) -> None:
-    """Take back the end of a subscription that is scheduled but has not come."""
-    given.bounded(_Named, tenant_id=tenant_id)
-    _told(
-        session.use(data, lambda context: subscribe.resume(context, session.order(), tenant_id)),
-        as_json=as_json,
-    )
+for _command in (
+    tenant_subscription.subscribe_tenant,
+    tenant_subscription.change_tenant,
+    tenant_subscription.cancel_tenant,
+    tenant_subscription.resume_tenant,
+    tenant_subscription.bill_tenant,
+    tenant_grant.grant,
+    tenant_grant.list_grants,
+    tenant_grant.void_grant,
+    tenant_override.override,
+    tenant_override.list_overrides,
+    tenant_override.lift_override,
+):
+    tenant.add_command(_command)
 
 
 async def _read(context: Context, tenant_id: str) -> _Shown:
@@ -230,13 +148,6 @@ async def _read(context: Context, tenant_id: str) -> _Shown:
     except errors.NotFoundError:
         return _Shown(tenant=view, subscription=None)
     return _Shown(tenant=view, subscription=held)
-
-
-def _told(reply: Reply, *, as_json: bool) -> None:
-    if as_json:
-        show.json(reply.body)
-    else:
-        _show_subscription(msgspec.json.decode(reply.body, type=SubscriptionView))
 
 
 def _show_tenant(view: TenantView) -> None:
@@ -250,20 +161,3 @@ def _show_tenant(view: TenantView) -> None:
             ("closed", show.instant(view.closed_at)),
         ]
     )
-
-
-def _show_subscription(view: SubscriptionView) -> None:
-    click.echo(f"Subscription {view.subscription_id} of {view.tenant_id}: {view.state}")
-    period = view.current_period
-    show.fields(
-        [
-            ("plan", f"{view.plan_id} ({view.plan_version})" if view.plan_id else ""),
-            ("billing status", view.billing_status),
-            ("period", f"{show.instant(period.start)} until {show.instant(period.end)}" if period else ""),
-            ("trial until", show.instant(view.trial_ends_at)),
-            ("ends", show.instant(view.ends_at)),
-        ]
-    )
-    for phase in view.phases:
-        until = f" until {show.instant(phase.end)}" if phase.end else ""
-        click.echo(f"  from {show.instant(phase.start)}{until}: {phase.plan_id} ({phase.plan_version})")

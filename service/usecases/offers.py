@@ -34,9 +34,7 @@ async def plan(context: Context, plan_id: str) -> PlanVersion:
     """
     plans = _offer(context).plans
     if plan_id not in plans:
-        raise errors.invalid(
-            "/planId", f'The active catalog has no plan "{plan_id}".{_meant(plan_id, plans)}'
-        )
+        raise errors.invalid("/planId", f'The active catalog has no plan "{plan_id}".{meant(plan_id, plans)}')
     return (await context.catalogs.need([plans[plan_id]])).plans[plans[plan_id]]
 
 
@@ -51,7 +49,7 @@ async def addons(context: Context, wishes: Sequence[AddonWish]) -> list[addon.Wa
     unknown = tuple(
         errors.FieldError(
             f"/addons/{place}/addonId",
-            f'The active catalog has no add-on "{wish.addon_id}".{_meant(wish.addon_id, sold)}',
+            f'The active catalog has no add-on "{wish.addon_id}".{meant(wish.addon_id, sold)}',
         )
         for place, wish in enumerate(wishes)
         if wish.addon_id not in sold
@@ -68,6 +66,7 @@ def _offer(context: Context) -> Offer:
     return context.catalogs.active
 
 
-def _meant(said: str, known: Mapping[str, object]) -> str:
+def meant(said: str, known: Mapping[str, object]) -> str:
+    """How a sentence about an unknown id ends: which may have been meant, or which there are."""
     near = difflib.get_close_matches(said, known, n=1)
     return f' Did you mean "{near[0]}"?' if near else f" There are: {', '.join(sorted(known)) or 'none'}."

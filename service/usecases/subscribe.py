@@ -50,7 +50,7 @@ async def start(context: Context, order: Order, tenant_id: str, wish: Wish) -> R
     await offers.know(context, {wish.plan_id}, wish.addons)
 
     async def act(connection: postgres.Connection, now: datetime) -> Done:
-        await _lock_open_tenant(connection, tenant_id)
+        await lock_open_tenant(connection, tenant_id)
         held = await subscriptions.latest(connection, tenant_id)
         changes.require(order, None if held is None else etag(held))
         if held is not None and (state := subscription.state_at(held.subscription, now)) != "ended":
@@ -140,7 +140,7 @@ async def alter(
     """
 
     async def act(connection: postgres.Connection, now: datetime) -> Done:
-        await _lock_open_tenant(connection, tenant_id)
+        await lock_open_tenant(connection, tenant_id)
         held = await subscriptions.latest(connection, tenant_id)
         if held is None:
             raise _none(tenant_id)
@@ -153,7 +153,7 @@ async def alter(
         changed = _changed(action, tenant_id, before, after, reason=reason)
         return await _done(context, tenant_id, written, now, changed=changed)
 
-    await _know_versions(context, tenant_id)
+    await know_versions(context, tenant_id)
     return await changes.carry_out(context, order, act, route=action, request=request)
 
 
@@ -178,7 +178,7 @@ def etag(held: Held) -> str:
     return f'"{held.subscription.id}.{held.revision}"'
 
 
-async def _know_versions(context: Context, tenant_id: str) -> None:
+async def know_versions(context: Context, tenant_id: str) -> None:
     """Reads the versions of a subscription beforehand: no transaction waits for a second connection."""
     async with postgres.transaction(context.pool) as connection:
         held = await subscriptions.latest(connection, tenant_id)
@@ -238,7 +238,11 @@ async def _renewal(context: Context, held: Subscription, now: datetime) -> datet
     return end
 
 
-async def _lock_open_tenant(connection: postgres.Connection, tenant_id: str) -> None:
+async def lock_open_tenant(connection: postgres.Connection, tenant_id: str) -> None:
+    """Holds the tenant until the transaction ends.
+
+    Errors: NotFoundError, ConflictError if it is closed.
+    """
     tenant = await tenant_store.lock(connection, tenant_id)
     if tenant is None:
         raise tenants.unknown(tenant_id)

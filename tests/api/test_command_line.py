@@ -90,6 +90,91 @@ def test_a_tenant_from_its_making_to_its_end(served):
     assert [item["tenantId"] for item in told("tenant", "list", "--query", "GLOB")["items"]] == ["globex"]
 
 
+def test_add_ons_and_the_billing_status_of_a_subscription(served):
+    run("tenant", "put", "globex")
+    made = told("tenant", "subscribe", "globex", "pro", "--addon", "token-pack=3")
+    assert [(one["addonId"], one["quantity"]) for one in made["addons"]] == [("token-pack", 3)]
+    assert told("tenant", "change", "globex", "starter", "--when", "now")["addons"] == made["addons"]
+    more = told("tenant", "change", "globex", "--when", "now", "--addon", "token-pack")
+    assert (more["addons"][0]["quantity"], more["planId"]) == (1, "starter")
+    assert told("tenant", "change", "globex", "--when", "now", "--no-addons")["addons"] == []
+
+    billed = told("tenant", "billing", "globex", "grace", "--reason", "payment failed", "--schedule")
+    assert [fact["status"] for fact in billed["billing"]] == ["grace", "restricted", "suspended"]
+    shown = run("tenant", "show", "globex").output
+    for part in ("with 3 of token-pack", "billing status  grace", "restricted from ", "7 days of grace over"):
+        assert part in shown
+    for words, why in (
+        (("--addon", "token-pack=many"), "is no number from 1 to 100,000"),
+        (("--addon", "token-pack", "--addon", "token-pack=2"), "given twice"),
+        (("--addon", "token-pak"), 'Did you mean "token-pack"?'),
+        (("--addon", "token-pack", "--no-addons"), "exclude each other"),
+    ):
+        assert why in run("tenant", "change", "globex", "--when", "now", *words, ends=2).stderr
+
+
+def test_grants_are_given_listed_and_voided(served):
+    made = told("tenant", "grant", "acme", "ai-tokens", "500", "--reason", "sorry", "--priority", "7")
+    assert (made["quantity"], made["priority"], made["voidedAt"]) == (500, 7, None)
+    run(
+        "tenant",
+        "grant",
+        "acme",
+        "api-calls",
+        "20",
+        "--reason",
+        "beta",
+        "--expires-at",
+        "2099-01-01T00:00:00Z",
+    )
+    assert len(told("tenant", "grants", "acme")["items"]) == 2
+    assert [
+        one["grantId"] for one in told("tenant", "grants", "acme", "--feature", "ai-tokens")["items"]
+    ] == [made["grantId"]]
+    first = run("tenant", "grants", "acme", "--limit", "1")
+    assert f"--after {made['grantId']}" in first.stderr
+    assert "beta" in run("tenant", "grants", "acme", "--after", made["grantId"]).stdout
+    assert "2099-01-01" in run("tenant", "grants", "acme").stdout
+    ended = told("tenant", "void-grant", "acme", made["grantId"], "--reason", "by mistake")
+    assert ended["voidedAt"] is not None
+    for words, why in (
+        (("grant", "acme", "ai-tokens", "1.5", "--reason", "r"), "at most 0 digits"),
+        (("grant", "acme", "max-projects", "5", "--reason", "r"), "not metered"),
+        (("grant", "acme", "ai-tokens", "5"), "--reason"),
+        (("void-grant", "acme", "grt_0", "--reason", "r"), 'has no grant "grt_0"'),
+    ):
+        assert why in run("tenant", *words, ends=2).stderr
+
+
+def test_terms_are_overridden_kept_and_lifted(served):
+    def put(*words, ends=0):
+        return told("tenant", "override", "acme", *words, "--reason", "agreed", ends=ends)
+
+    assert put("ai-tokens", "--included", "unlimited")["included"] == "unlimited"
+    kept = put("ai-tokens", "--ends-at", "2099-01-01T00:00:00Z")
+    assert (kept["included"], kept["endsAt"]) == ("unlimited", "2099-01-01T00:00:00Z")
+    assert put("ai-tokens", "--lift", "ends-at", "--included", "20000")["endsAt"] is None
+    assert put("premium-voice-model", "--value", "true")["value"] is True
+    assert put("max-projects", "--value", "70")["value"] == 70
+    assert put("data-region", "--value", '"true"')["value"] == "true"
+    table = run("tenant", "overrides", "acme").stdout
+    assert [line.split()[:2] for line in table.splitlines()[1:]] == [
+        ["ai-tokens", "20,000"], ["data-region", "true"], ["max-projects", "70"],
+        ["premium-voice-model", "true"],
+    ]  # fmt: skip
+    assert told("tenant", "overrides", "acme", "--at", "2020-01-01T00:00:00Z")["items"] == []
+    assert put("ai-tokens", "--lift", "included")["endsAt"] is not None
+    assert told("tenant", "lift", "acme", "max-projects")["value"] == 70
+    assert len(told("tenant", "overrides", "acme")["items"]) == 2
+    for words, why in (
+        (("override", "acme", "ai-tokens", "--reason", "r"), "Say what is overridden of ai-tokens"),
+        (("override", "acme", "ai-tokens", "--value", "{", "--reason", "r"), "not JSON"),
+        (("override", "acme", "data-region", "--value", "eu", "--lift", "value", "--reason", "r"), "at once"),
+        (("lift", "acme", "ai-tokens"), "Nothing is overridden"),
+    ):
+        assert why in run("tenant", *words, ends=2).stderr
+
+
 def test_every_change_is_audited_as_that_of_the_person_at_the_terminal(served):
     run("tenant", "put", "acme", "--name", "Acme Ltd")
     run("key", "create", "ci", "--scope", "check")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from store import postgres, snapshot_source
+from tests.api.answers import instant, problem_of
 from tests.conftest import NOW
 
 ACME = "/v1/tenants/acme"
@@ -13,18 +14,6 @@ SUBSCRIPTION = f"{ACME}/subscription"
 DAY = timedelta(days=1)
 
 pytestmark = pytest.mark.usefixtures("catalog")
-
-
-def problem_of(response, status, pointer=None):
-    assert response.status_code == status, response.text
-    problem = response.json()
-    if pointer is not None:
-        assert problem["errors"][0]["pointer"] == pointer
-    return problem
-
-
-def instant(at):
-    return at.isoformat().replace("+00:00", "Z")
 
 
 @pytest.fixture

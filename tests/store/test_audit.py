@@ -7,10 +7,11 @@ import msgspec
 import psycopg
 import pytest
 
+from policies import override
 from policies.errors import ProblemError
 from service import wiring
 from service.context import Caller
-from service.usecases import keys, subscribe, tenants
+from service.usecases import billing, grants, keys, offers, overrides, subscribe, tenants
 from service.usecases.changes import Order
 from store import postgres
 
@@ -26,6 +27,9 @@ STATE = (
     b"select to_jsonb(t) - 'snapshot_version' as row from tenants t order by 1",
     b"select to_jsonb(s) from subscriptions s order by 1",
     b"select to_jsonb(p) from subscription_phases p order by 1",
+    b"select to_jsonb(b) from billing_statuses b order by 1",
+    b"select to_jsonb(g) from grants g order by 1",
+    b"select to_jsonb(o) from overrides o order by 1",
     b"select to_jsonb(k) from api_keys k order by 1",
 )
 VERSIONS = b"select tenant_id || ' ' || snapshot_version from tenants order by 1"
@@ -47,6 +51,27 @@ def named(name):
     return tenants.Wish(name=name)
 
 
+def billed(status):
+    return billing.Wish(status=status, reason="said so", schedule=True)
+
+
+def granted(quantity):
+    return grants.Wish(feature_id="ai-tokens", quantity=quantity, reason="sorry")
+
+
+def overridden(included):
+    return override.Wish(included=included, reason="agreed")
+
+
+async def void_the_grant(context):
+    (held,) = (await grants.page(context, "acme", feature_id=None, after="", limit=9)).items
+    return await grants.void(context, ORDER, "acme", held.grant_id, reason="by mistake")
+
+
+def packs(number):
+    return subscribe.Move(addons=[offers.AddonWish(addon_id="token-pack", quantity=number)], when="now")
+
+
 LIFE = {
     "made": lambda c: tenants.put(c, ORDER, "acme", named("Acme")),
     "made again": lambda c: tenants.put(c, ORDER, "acme", named("Acme")),
@@ -59,6 +84,26 @@ LIFE = {
     "changed to the same": lambda c: subscribe.change(
         c, ORDER, "acme", subscribe.Move(plan_id="starter", when="now")
     ),
+    "with add-ons": lambda c: subscribe.change(c, ORDER, "acme", packs(2)),
+    "with the same add-ons": lambda c: subscribe.change(c, ORDER, "acme", packs(2)),
+    "to a plan without them": lambda c: subscribe.change(
+        c, ORDER, "acme", subscribe.Move(plan_id="free", when="now")
+    ),
+    "in grace": lambda c: billing.put(c, ORDER, "acme", billed("grace")),
+    "in grace already": lambda c: billing.put(c, ORDER, "acme", billed("grace")),
+    "paid": lambda c: billing.put(c, ORDER, "acme", billed("good")),
+    "given nothing": lambda c: grants.issue(c, ORDER, "acme", granted(0)),
+    "given": lambda c: grants.issue(c, ORDER, "acme", granted(5)),
+    "voided": void_the_grant,
+    "voided again": void_the_grant,
+    "overridden": lambda c: overrides.put(c, ORDER, "acme", "ai-tokens", overridden(5)),
+    "overridden by the same": lambda c: overrides.put(c, ORDER, "acme", "ai-tokens", overridden(5)),
+    "overridden anew": lambda c: overrides.put(c, ORDER, "acme", "ai-tokens", overridden("unlimited")),
+    "lifted": lambda c: overrides.lift(c, ORDER, "acme", "ai-tokens"),
+    "lifted again": lambda c: overrides.lift(c, ORDER, "acme", "ai-tokens"),
+    "overridden once more": lambda c: overrides.put(c, ORDER, "acme", "ai-tokens", overridden(6)),
+    "lifted field by field": lambda c: overrides.put(c, ORDER, "acme", "ai-tokens", overridden(None)),
+    "without add-ons": lambda c: subscribe.change(c, ORDER, "acme", subscribe.Move(addons=[], when="now")),
     "scheduled": lambda c: subscribe.change(c, ORDER, "acme", subscribe.Move(plan_id="free", when="renewal")),
     "ending": lambda c: subscribe.cancel(c, ORDER, "acme", when="periodEnd"),
     "ending already": lambda c: subscribe.cancel(c, ORDER, "acme", when="periodEnd"),
@@ -70,7 +115,9 @@ LIFE = {
 }
 UNCHANGED = {
     "made again", "subscribed to no plan", "subscribed twice", "resumed without need", "changed to the same",
-    "ending already", "stale", "closed again", "written when closed",
+    "ending already", "stale", "closed again", "written when closed", "with the same add-ons",
+    "to a plan without them", "in grace already", "given nothing", "voided again", "overridden by the same",
+    "lifted again",
 }  # fmt: skip
 
 
@@ -111,6 +158,9 @@ async def test_a_line_says_who_what_when_and_under_which_request(context, clock)
     }
     assert [line["action"] for line in told] == [
         "tenant.create", "tenant.update", "subscription.start", "subscription.change", "subscription.change",
+        "billing.set", "billing.set", "grant.issue", "grant.void",
+        "override.set", "override.set", "override.lift", "override.set", "override.lift",
+        "subscription.change", "subscription.change",
         "subscription.cancel", "subscription.resume", "subscription.cancel", "tenant.close",
     ]  # fmt: skip
     assert told[0]["at"] == "2026-11-22T10:00:00+00:00"

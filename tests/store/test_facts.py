@@ -1,5 +1,6 @@
 """A snapshot carries add-ons, billing facts, grants, overrides and notes: enough of each and no more."""
 
+import asyncio
 from datetime import timedelta
 
 import msgspec
@@ -11,9 +12,12 @@ from policies.grant import Grant
 from policies.model import AddonVersion, MeteredTerms
 from policies.override import Override
 from policies.subscription import BillingFact, HeldAddon
+from service import wiring
 from service.context import Context
-from service.usecases import offers, tenants
-from store import billing, catalogs, grants, overrides, postgres, snapshot_source, subscriptions
+from service.usecases import grants, offers, overrides, subscribe, tenants
+from store import billing, catalogs, postgres, snapshot_source, subscriptions
+from store import grants as grant_store
+from store import overrides as override_store
 from tests.conftest import NOW
 from tests.store import ledger
 
@@ -55,12 +59,12 @@ async def keep(context: Context, *facts: Grant | Override) -> None:
     async with postgres.transaction(context.pool) as connection:
         for fact in facts:
             if isinstance(fact, Override):
-                await overrides.lift(connection, "acme", fact.feature_id, at=fact.starts_at)
-                await overrides.add(connection, "acme", fact)
+                await override_store.lift(connection, "acme", fact.feature_id, at=fact.starts_at)
+                await override_store.add(connection, "acme", fact)
             else:
-                await grants.add(connection, "acme", fact)
+                await grant_store.add(connection, "acme", fact)
                 if fact.voided_at is not None:
-                    await grants.void(connection, "acme", fact)
+                    await grant_store.void(connection, "acme", fact)
 
 
 async def test_grants_come_as_they_were_written_by_their_beginning(acme):
@@ -127,7 +131,7 @@ async def test_what_was_overridden_at_an_instant_in_the_past_is_still_answered(a
     )
     async with postgres.transaction(acme.pool) as connection:
         held = {
-            day: [one.id for one in await overrides.holding(connection, "acme", at=NOW - day * DAY)]
+            day: [one.id for one in await override_store.holding(connection, "acme", at=NOW - day * DAY)]
             for day in (10, 9, 6, 5, 3, 2, 0)
         }
     assert held == {
@@ -139,14 +143,14 @@ async def test_there_are_never_two_overrides_in_force_for_one_feature(acme):
     await keep(acme, replaced(1, included=1))
     with pytest.raises(Exception, match="overrides_in_force"):
         async with postgres.transaction(acme.pool) as connection:
-            await overrides.add(connection, "acme", replaced(2, included=2))
+            await override_store.add(connection, "acme", replaced(2, included=2))
 
 
 async def test_a_grant_is_voided_once(acme):
     await keep(acme, given(1, voided=-DAY))
     async with postgres.transaction(acme.pool) as connection:
-        await grants.void(connection, "acme", given(1, voided=DAY))
-        (found,) = await grants.page(connection, "acme", feature_id="ai-tokens", after="", limit=9)
+        await grant_store.void(connection, "acme", given(1, voided=DAY))
+        (found,) = await grant_store.page(connection, "acme", feature_id="ai-tokens", after="", limit=9)
     assert found.voided_at == NOW - DAY
 
 
@@ -191,9 +195,28 @@ async def test_an_add_on_version_is_kept_at_publish_and_read_when_it_is_needed(a
     async with postgres.transaction(acme.pool) as connection:
         await catalogs.publish(connection, other, {}, message="m", author="a", now=NOW)
     known = await acme.catalogs.need([catalog.plans["pro"].version], [PACK.version])
-    assert known.addons == {PACK.version: PACK}
+    assert known.addons[PACK.version] == PACK
     assert known.plans[catalog.plans["pro"].version] == catalog.plans["pro"]
     assert (await acme.catalogs.need([], [PACK.version])).addons[PACK.version] is known.addons[PACK.version]
+
+
+async def test_a_change_never_waits_for_a_second_connection(acme, config, clock):
+    """With one connection and no version in memory: a change that asked for another would wait for itself."""
+    packs = subscribe.Move(addons=[offers.AddonWish(addon_id="token-pack")], when="now")
+    await subscribe.change(acme, ledger.ORDER, "acme", packs)
+    wish = grants.Wish(feature_id=ledger.TOKENS, quantity=5, reason="sorry")
+    one = msgspec.structs.replace(config, postgres_connections=1)
+    for act in (
+        lambda context: subscribe.change(
+            context, ledger.ORDER, "acme", subscribe.Move(plan_id="starter", when="renewal")
+        ),
+        lambda context: grants.issue(context, ledger.ORDER, "acme", wish),
+        lambda context: overrides.put(
+            context, ledger.ORDER, "acme", ledger.TOKENS, override.Wish(included=5, reason="agreed")
+        ),
+    ):
+        async with wiring.open_context(one, clock) as context, asyncio.timeout(30):
+            assert (await act(context)).status in (200, 201)
 
 
 async def test_edges_in_time_need_no_write(acme):
