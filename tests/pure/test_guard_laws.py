@@ -27,6 +27,8 @@ SCOPES = (
     'principal is Tenant, action == Action::"use", resource == Feature::"voice"',
     "principal, action, resource",
 )
+MANY = max(500, settings.default.max_examples)
+"""Examples of a law: a nightly run has more of them, and other ones."""
 WORDS = ("", "eu", "us", "signed", "pro", 'a"b', "é*")
 
 texts = st.sampled_from(
@@ -134,7 +136,7 @@ def ask(policies, said):
     return answer.decision, answer.diagnostics.errors
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(written, st.lists(permits, min_size=1, max_size=3), st.lists(requests, min_size=1, max_size=4))
 def test_an_accepted_guard_never_opens_anything_and_never_errs(text, allowing, asked):
     guard = read(text)
@@ -149,7 +151,7 @@ def test_an_accepted_guard_never_opens_anything_and_never_errs(text, allowing, a
             assert after == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 @given(written, requests, st.data())
 def test_what_a_guard_reads_is_all_that_its_answer_depends_on(text, said, data):
     """Answers may be kept by the keys and tags that a guard names: all others may change under them."""
@@ -171,7 +173,7 @@ def test_what_a_guard_reads_is_all_that_its_answer_depends_on(text, said, data):
     assert ask(policies, changed) == ask(policies, said)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 @given(written)
 def test_what_the_words_of_guards_allow_the_words_of_the_engine_allow_too(text):
     """A guard is checked against the little that it may see, and asked among all that permits see."""
@@ -203,7 +205,7 @@ SNIPPETS = ("@", "(", ")", "{", "}", "[", "]", ";", ",", ".", "::", '"', "\\", "
             '@id("b")', 'Tenant::"x"', "in", "1")  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(SOUND)), st.integers(0, 9), st.sampled_from(SNIPPETS)), max_size=4)
 )
