@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from policies import limits
-from policies.compiler import guards
+from policies.compiler import guard_cedar, guards
 from policies.compiler.findings import Findings
 from policies.model import Feature
 
@@ -277,6 +278,25 @@ def test_one_broken_guard_does_not_hide_another():
     assert [one.line for one in wrong] == [3, 4]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": "b"},
+        {"reason": "Never."},
+        {"features": ("api-calls",)},
+        {"features": None},
+        {"text": HEAD + NAMED.replace("forbid", "permit") + ";"},
+        {"text": f"{HEAD}{NAMED};{HEAD}{NAMED};"},
+        {"text": f"{HEAD}forbid (principal, action, resource == ?resource);"},
+    ],
+)
+def test_a_guard_is_what_cedar_finds_in_its_text(other):
+    """A net under our own reading: should it ever differ from Cedar's, the guard is refused."""
+    (guard,) = accepted(f"{HEAD}{NAMED};")
+    assert guard_cedar.agrees(guard)
+    assert not guard_cedar.agrees(msgspec.structs.replace(guard, **other))
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 
@@ -329,7 +349,7 @@ def test_what_is_within_the_bounds_leaves_the_engine_alive_on_a_small_stack():
     program = f"""
 import sys, threading
 sys.path.insert(0, {str(sys.path[0])!r})
-from policies.compiler import guards
+from policies.compiler import guard_cedar, guards
 from policies.compiler.findings import Findings
 from policies.model import Feature
 FEATURES = {{"ai-tokens": Feature(id="ai-tokens", type="boolean", name="A", source="f:1")}}
