@@ -4,6 +4,7 @@ Cedar says whether (law 2): `allowed` is read off its verdict, and where it has 
 declares in `whenUnavailable` (law 1). Everything else here chooses what to ask and names what was answered.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -30,8 +31,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, str] = {}
 
 
-class _Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What was put to Cedar, and what it said."""
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was put to Cedar about one right and one request, and what it said."""
 
     part: Slice
     facts: Facts
@@ -72,7 +73,7 @@ def decide(
     """
     asked = None
     if levels is not None or not needs_levels(right):
-        asked = _ask(engine, right, request, levels or Levels())
+        asked = ask(engine, right, request, levels or Levels())
     if asked is None or asked.verdict.outcome == "indeterminate":
         finding = _fallback(engine, right, request, asked, explain=explain)
     else:
@@ -118,7 +119,7 @@ def unavailable(
             explain=explain,
         )
     use = last_known if _stance(right) == "lastKnown" else None
-    asked = _ask(engine, right, request, use) if use is not None else None
+    asked = ask(engine, right, request, use) if use is not None else None
     return decision.answer(
         _fallback(engine, right, request, asked, explain=explain),
         asked.case if asked else Case(right=right, balance=None, requested=request.quantity),
@@ -173,7 +174,7 @@ def slice_of(engine: Engine, right: Right) -> Slice:
     return engine.slice(right.plan, right.feature, right.guards)
 
 
-def _ask(engine: Engine, right: Right, request: Request, levels: Levels) -> _Asked:
+def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked:
     """Cedar's answer on facts and levels."""
     part = slice_of(engine, right)
     account = balance.of(right.terms, levels, trial=right.trial, grants=right.grants)
@@ -185,7 +186,7 @@ def _ask(engine: Engine, right: Right, request: Request, levels: Levels) -> _Ask
         caps=caps,
         request=request.context if right.absence is None else {},
     )
-    return _Asked(
+    return Asked(
         part=part,
         facts=facts,
         question=question,
@@ -194,7 +195,7 @@ def _ask(engine: Engine, right: Right, request: Request, levels: Levels) -> _Ask
     )
 
 
-def _finding(asked: _Asked, *, degraded: bool, explain: bool) -> Finding:
+def _finding(asked: Asked, *, degraded: bool, explain: bool) -> Finding:
     """Cedar's verdict, with its reason."""
     return Finding(
         allowed=asked.verdict.outcome == "allowed",
@@ -206,7 +207,7 @@ def _finding(asked: _Asked, *, degraded: bool, explain: bool) -> Finding:
 
 
 def _fallback(
-    engine: Engine, right: Right, request: Request, asked: _Asked | None, *, explain: bool
+    engine: Engine, right: Right, request: Request, asked: Asked | None, *, explain: bool
 ) -> Finding:
     """What to answer without a verdict (law 1); `asked` is what Cedar said on the levels that there were.
 
@@ -214,7 +215,7 @@ def _fallback(
     that is decided, and an outage opens nothing to a tenant who does not pay.
     """
     nothing = msgspec.structs.replace(request, quantity=0)
-    floor = _ask(engine, right, nothing, _unused(right.terms))
+    floor = ask(engine, right, nothing, _unused(right.terms))
     if floor.verdict.outcome == "denied":
         found = _finding(floor, degraded=True, explain=False)
         return msgspec.structs.replace(found, clauses=_clauses(floor, facts_only=True)) if explain else found
@@ -238,7 +239,7 @@ def _fallback(
     )
 
 
-def _by_stance(stance: WhenUnavailable, asked: _Asked | None) -> bool:
+def _by_stance(stance: WhenUnavailable, asked: Asked | None) -> bool:
     last_known = asked is not None and asked.verdict.outcome == "allowed"
     return {"allow": True, "deny": False, "lastKnown": last_known}[stance]
 
@@ -263,7 +264,7 @@ def _unused(terms: Terms | None) -> Levels:
     return Levels(caps=(0,) * len(terms.caps)) if isinstance(terms, MeteredTerms) else Levels()
 
 
-def _reason(asked: _Asked) -> ReasonLine:
+def _reason(asked: Asked) -> ReasonLine:
     """Of an allow (or of a forbid) the first policy that matched; of a denial the clause that failed (R1)."""
     case, right = asked.case, asked.case.right
     if asked.verdict.matched:
@@ -288,7 +289,7 @@ def _source(right: Right, line: str) -> str:
     return right.terms.source if off_plan and right.terms is not None else line
 
 
-def _failed(asked: _Asked) -> tuple[Policy, Clause]:
+def _failed(asked: Asked) -> tuple[Policy, Clause]:
     """The last permit and the first of its clauses that does not hold."""
     policy = asked.part.permits[-1]
     assert policy.clauses  # without any it cannot fail
@@ -297,22 +298,44 @@ def _failed(asked: _Asked) -> tuple[Policy, Clause]:
     return policy, policy.clauses[place]
 
 
-def _clauses(asked: _Asked, *, facts_only: bool = False) -> tuple[ClauseLine, ...]:
-    """Every clause of the slice, or those that read no counter, with what Cedar said of it."""
+def _clauses(asked: Asked, *, facts_only: bool = False) -> tuple[ClauseLine, ...]:
+    """Every clause of the slice (or those that read no counter), with Cedar's word on it; then the guards."""
     values = _values(asked)
-    return tuple(
+    owned = [(policy.id, clause) for policy in asked.part.policies for clause in policy.clauses]
+    clauses = tuple(
         ClauseLine(
+            policy_id=policy_id,
             text=clause.text,
             holds=holds,
             values={name: values[name] for name in clause.reads if name in values},
             source=clause.source,
         )
-        for clause, holds in zip(asked.part.clauses, asked.answer.holds, strict=True)
+        for (policy_id, clause), holds in zip(owned, asked.answer.holds, strict=True)
         if not facts_only or all(name.startswith("principal.") for name in clause.reads)
     )
+    return (*clauses, *_guard_clauses(asked))
 
 
-def _values(asked: _Asked) -> dict[str, int | bool | str]:
+def _guard_clauses(asked: Asked) -> Iterator[ClauseLine]:
+    """Each guard as a clause that holds while the guard does not match."""
+    errors = "".join(asked.verdict.errors)
+    for guard in asked.case.right.guards if asked.part.permits else ():
+        request, metadata = asked.question.request, asked.case.right.metadata
+        values: dict[str, int | bool | str] = {
+            f"context.request.{key}": request[key] for key in guard.request_keys if key in request
+        }
+        values |= {f'principal.getTag("{tag}")': metadata[tag] for tag in guard.tags if tag in metadata}
+        refuses = any(policy.id == guard.id for policy in asked.verdict.matched)
+        yield ClauseLine(
+            policy_id=guard.id,
+            text=f"unless {cedar.condition(guard)}",
+            holds=None if f"`{guard.id}`" in errors else not refuses,
+            values=values,
+            source=guard.source,
+        )
+
+
+def _values(asked: Asked) -> dict[str, int | bool | str]:
     """What each variable stood for, by its name in the text."""
     facts, question = asked.facts, asked.question
     values: dict[str, int | bool | str] = {

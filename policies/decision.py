@@ -4,16 +4,17 @@ Names, numbers and lines only; who is allowed what was settled before (`policies
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from policies import quantity
+from policies.combine import SourceKind, Term
 from policies.compiler import cedar
 from policies.compiler.cedar import Reason
 from policies.engine import Outcome
 from policies.message import Case
-from policies.model import CapScope, FeatureType, Interval, MeteredTerms, StaticTerms
+from policies.model import CapScope, Combine, FeatureType, Interval, MeteredTerms, StaticTerms
 
 Number = int | str
 """As on the wire: an integer, or a decimal string where the feature has decimals."""
@@ -39,13 +40,67 @@ class CapLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ClauseLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One clause of the policies that were asked; `holds` is None if Cedar could not tell."""
+    """One clause of a permit, or a guard as a clause that holds while it does not match.
 
+    The answer is an allow if all clauses of one permit hold, and all guards. `holds` is None if Cedar could
+    not tell.
+    """
+
+    policy_id: str
     text: str
     holds: bool | None
     values: dict[str, int | bool | str]
     """What the variables in the text stood for, scaled as the text is."""
     source: str
+
+
+class SourceLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One thing that a right comes from: the plan, an add-on, a grant, an override."""
+
+    kind: SourceKind
+    id: str
+    """The plan's or add-on's version, the grant's or override's id."""
+    term: Term
+    value: Number | bool | dict[str, Any] | None
+    """`unlimited` for a quantity without end."""
+    times: int = 1
+    """How many units of the add-on are held."""
+    source: str | None = None
+    reason: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    replaced: bool = False
+    """An override stands in its place."""
+
+
+class Derivation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where a right comes from, and how the sources were combined."""
+
+    rule: Combine | None
+    sources: tuple[SourceLine, ...]
+
+
+ChangeKind = Literal["quantity", "grant", "wait", "payment", "trial", "plan", "addon", "guard"]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One change that alone makes the answer an allow; Cedar said so of each."""
+
+    kind: ChangeKind
+    sentence: str
+    quantity: Number | None = None
+    """The most that would be allowed, or what a grant would have to give."""
+    at: datetime | None = None
+    """When waiting is over."""
+    id: str | None = None
+    """The plan, add-on or guard."""
+
+
+class Flip(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What would make the answer an allow: a sentence to paste, and the changes, nearest first."""
+
+    sentence: str
+    changes: tuple[Change, ...]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -78,7 +133,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     as_of: datetime
     decision_id: str
     clauses: tuple[ClauseLine, ...] | msgspec.UnsetType = msgspec.UNSET
-    """Only where they were asked for."""
+    """Only where they were asked for, and so are the two that follow."""
+    derivation: Derivation | msgspec.UnsetType = msgspec.UNSET
+    would_allow: Flip | msgspec.UnsetType | None = msgspec.UNSET
+    """None where no single change would do."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import cedarpy
 import msgspec
 
 from policies import limits, slices, table
-from policies.compiler import cedar
+from policies.compiler import cedar, cedar_schema
 from policies.compiler.cedar import Policy
 from policies.errors import invalid
 from policies.model import BillingStatus, Feature, Guard, PlanVersion
@@ -27,7 +27,7 @@ Outcome = Literal["allowed", "denied", "indeterminate"]
 
 _PRINCIPAL: Final = {"type": "Tenant", "id": "tenant"}
 _ACTION: Final = {"type": "Action", "id": "use"}
-_PRINCIPAL_SCHEMA: Final = cedarpy.Schema.from_str(cedar.principal_schema())
+_PRINCIPAL_SCHEMA: Final = cedarpy.Schema.from_str(cedar_schema.principal_schema())
 
 _SliceKey = tuple[str, str, tuple[Guard, ...]]
 

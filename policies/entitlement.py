@@ -87,6 +87,9 @@ class Right(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     guards: tuple[Guard, ...] = ()
     """Those whose scope the feature is in."""
+    addons: tuple[Held, ...] = ()
+    """All that are held beside the plan, whether they give this feature or not."""
+    override: Override | None = None
     sources: tuple[Source, ...] = ()
     """Where the right comes from, plan first."""
     rule: Combine | None = None
@@ -126,7 +129,7 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
     """
     place = _place(snapshot, offer, versions, at) if snapshot.known else _Place()
     feature = (place.plan and place.plan.features.get(feature_id)) or offer.features.get(feature_id)
-    given = _given(snapshot, place, versions, feature, at)
+    given, held_addons, over = _given(snapshot, place, versions, feature, at)
     said = place.plan.terms.get(feature_id) if place.plan else None
     span, windows = None, tuple[Period, ...]()
     if isinstance(given.terms, MeteredTerms) and place.held is not None:
@@ -152,11 +155,39 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         trial=place.trial,
         metadata=snapshot.metadata,
         guards=guards_of(offer, feature_id),
+        addons=held_addons,
+        override=over,
         sources=given.sources,
         rule=given.rule,
         period=span,
         cap_windows=windows,
         valid_until=_valid_until(snapshot, feature_id, (*windows, *((span,) if span else ())), at),
+    )
+
+
+def moved(right: Right, plan: PlanVersion, at: datetime) -> Right:
+    """The right that the same tenant would have on another plan, everything else being as it is.
+
+    Only for a plan that counts the feature in the same periods, or a feature that is not counted now.
+    """
+    feature = plan.features.get(right.feature_id) or right.feature
+    assert feature is not None
+    given = combine.combine(feature, plan, right.addons, right.grants, right.override)
+    caps = given.terms.caps if isinstance(given.terms, MeteredTerms) else ()
+    windows = tuple(
+        period.containing(at, interval=cap.interval, anchor="calendar", anchored_at=at) for cap in caps
+    )
+    return msgspec.structs.replace(
+        right,
+        plan=plan,
+        feature=feature,
+        plan_terms=plan.terms.get(feature.id),
+        terms=given.terms,
+        entitled=given.entitled,
+        absence=None if given.terms is not None else "feature_not_in_plan",
+        cap_windows=windows,
+        sources=given.sources,
+        rule=given.rule,
     )
 
 
@@ -176,21 +207,17 @@ def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
 
 def _given(
     snapshot: Snapshot, place: _Place, versions: Versions, feature: Feature | None, at: datetime
-) -> Combined:
-    """What all sources give of a feature; nothing to who is on no plan."""
+) -> tuple[Combined, tuple[Held, ...], Override | None]:
+    """What all sources give of a feature, and which they are; nothing to who is on no plan."""
     if feature is None or place.plan is None:
-        return Combined(terms=None, entitled=False, rule=None, sources=())
+        return Combined(terms=None, entitled=False, rule=None, sources=()), (), None
+    held = tuple(Held(versions.addons[one.addon_version], one.quantity) for one in place.addons)
     over = next(
         (one for one in snapshot.overrides if one.feature_id == feature.id and overrides.holds(one, at)), None
     )
-    return combine.combine(
-        feature,
-        place.plan,
-        [Held(versions.addons[held.addon_version], held.quantity) for held in place.addons],
-        _eligible(snapshot, feature.id, at),
-        over,
-        fallback=place.fallback,
-    )
+    eligible = _eligible(snapshot, feature.id, at)
+    given = combine.combine(feature, place.plan, held, eligible, over, fallback=place.fallback)
+    return given, held, over
 
 
 def _eligible(snapshot: Snapshot, feature_id: str, at: datetime) -> list[Grant]:

@@ -5,6 +5,7 @@ A sentence names plans, features and units of the catalog, numbers and instants;
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from policies import quantity
 from policies.balance import Balance
 from policies.compiler.cedar import Reason
 from policies.entitlement import Right
-from policies.model import Cap, Interval, MeteredTerms, StaticTerms
+from policies.model import BillingStatus, Cap, Feature, Interval, MeteredTerms, StaticTerms
 
 _LIMIT: Final = "limit"
 _ES: Final = ("ss", "x", "z", "ch", "sh")
@@ -42,9 +43,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 def sentence(reason: Reason, case: Case) -> str:
     """The answer in one sentence, without a full stop."""
-    return _SENTENCES[reason](case)
+    said = _SENTENCES[reason](case)
+    return said + _behind(case) if case.right.billing and reason not in _UNBILLED else said
 
 
+@lru_cache(maxsize=1_024)
 def plural(unit: str) -> str:
     """The unit of more than one: `tokens`, `queries`; symbols (`GB`) and what is plural already stay."""
     if not (unit.isalpha() and unit.islower()) or (unit.endswith("s") and not unit.endswith("ss")):
@@ -54,12 +57,28 @@ def plural(unit: str) -> str:
     return unit + ("es" if unit.endswith(_ES) else "s")
 
 
+def amount(feature: Feature | None, scaled: int) -> str:
+    """The number with its unit, as in `1 token`, `2 tokens`."""
+    unit = feature.unit if feature else ""
+    said = quantity.human(scaled, feature.decimals if feature else 0)
+    return f"{said} {unit if said == '1' else plural(unit)}".rstrip()
+
+
+@lru_cache(maxsize=1_024)
+def edge(words: str, at: datetime | None) -> str:
+    """An instant at the end of a sentence: the date alone if it is midnight; nothing if it never comes."""
+    if at is None:
+        return ""
+    midnight = (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
+    return words + at.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M UTC")
+
+
 def _within_limit(case: Case) -> str:
     balance = case.balance
     if balance is None or balance.granted is None or balance.remaining is None:
         return f"Unlimited {_noun(case)} in {_plan(case)}"
     left = f"{_said(case, balance.remaining)} of {_amount(case, balance.granted)} left"
-    return left + _edge(" until ", _reset(case))
+    return left + edge(" until ", _reset(case))
 
 
 def _in_overage(case: Case) -> str:
@@ -67,7 +86,7 @@ def _in_overage(case: Case) -> str:
     assert balance is not None
     assert balance.granted is not None
     end = "without a limit" if balance.limit is None else f"up to {_amount(case, balance.limit)} in all"
-    return f"Past the {_amount(case, balance.granted)} of {_plan(case)}: overage, {end}" + _edge(
+    return f"Past the {_amount(case, balance.granted)} of {_plan(case)}: overage, {end}" + edge(
         " until ", _reset(case)
     )
 
@@ -96,7 +115,7 @@ def _limit_reached(case: Case) -> str:
     taken = balance.drawn + balance.reserved
     trial = case.right.trial and isinstance(terms, MeteredTerms) and terms.overage is not None
     after = "; overage begins after the trial" if trial else ""
-    resets = _edge("; resets ", _reset(case))
+    resets = edge("; resets ", _reset(case))
     return _refusal(case, "Limit", taken, limit) + _excess(case) + resets + after
 
 
@@ -107,7 +126,7 @@ def _cap_reached(case: Case) -> str:
     cap = terms.caps[place]
     return (
         _refusal(case, _cap_name(cap), case.caps[place], cap.limit)
-        + _edge("; resets ", case.right.cap_windows[place].end)
+        + edge("; resets ", case.right.cap_windows[place].end)
         + _also_reached(case, place)
     )
 
@@ -118,7 +137,7 @@ def _also_reached(case: Case, place: int) -> str:
     name, latest = max(refusing, key=lambda each: _order(each[1]), default=("", None))
     if not refusing or _order(latest) <= _order(case.right.cap_windows[place].end):
         return ""
-    resets = _edge("resets ", latest) or "does not reset"
+    resets = edge("resets ", latest) or "does not reset"
     past = _excess(case) if name == _LIMIT else ""
     return f"; the {name} is reached too and {resets}{past}"
 
@@ -158,6 +177,17 @@ def _payment_required(case: Case) -> str:
     return f"Payment required: {_plan(case)} is suspended until it is paid"
 
 
+def _behind(case: Case) -> str:
+    """What payments have to do with it: what happened, and what comes next if nothing does."""
+    fact, *coming = case.right.billing
+    if fact.status == "good":
+        return ""
+    happened = f"; {fact.reason or fact.status}{edge(' since ', fact.since)}"
+    if not coming:
+        return happened
+    return happened + f", {_TURNS.get(coming[0].status, coming[0].status)}{edge(' from ', coming[0].since)}"
+
+
 def _fallback(case: Case) -> str:
     feature = case.right.feature
     stance = feature.when_unavailable if feature is not None and case.right.absence is None else "deny"
@@ -182,10 +212,7 @@ def _cap_name(cap: Cap) -> str:
 
 
 def _amount(case: Case, scaled: int) -> str:
-    """The number with its unit, as in `1 token`, `2 tokens`."""
-    unit = case.right.feature.unit if case.right.feature else ""
-    said = _said(case, scaled)
-    return f"{said} {unit if said == '1' else plural(unit)}".rstrip()
+    return amount(case.right.feature, scaled)
 
 
 def _said(case: Case, scaled: int) -> str:
@@ -216,13 +243,14 @@ def _reset(case: Case) -> datetime | None:
     return case.right.period.end if case.right.period else None
 
 
-def _edge(words: str, at: datetime | None) -> str:
-    """An instant at the end of a sentence: the date alone if it is midnight."""
-    if at is None:
-        return ""
-    midnight = (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
-    return words + at.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M UTC")
-
+_TURNS: Final[dict[BillingStatus, str]] = {
+    "good": "good again",
+    "restricted": "overage ends",
+    "suspended": "access ends",
+    "ended": "access ends",
+}
+_UNBILLED: Final = frozenset({"unknown_tenant", "unknown_feature", "no_subscription", "feature_not_in_plan"})
+"""Reasons that have nothing to do with payments."""
 
 _SENTENCES: Final[dict[Reason, Callable[[Case], str]]] = {
     "within_limit": _within_limit,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import cedarpy
 
-from policies.compiler import cedar, fragment
+from policies.compiler import cedar, cedar_schema, fragment
 from policies.compiler.cedar import Policy
 from policies.model import Feature, PlanVersion
 
@@ -30,7 +30,7 @@ def check(compiled: Sequence[Policy], features: Iterable[Feature]) -> tuple[str,
     """
     counts = Counter(policy.id for policy in compiled)
     twice = [f'Two policies have the id "{policy_id}".' for policy_id, count in counts.items() if count > 1]
-    result = cedarpy.validate_policies(cedar.text(compiled), cedar.schema(features))
+    result = cedarpy.validate_policies(cedar.text(compiled), cedar_schema.schema(features))
     places = {f"policy{place}": policy for place, policy in enumerate(compiled)}
     told = (*twice, *(_sentence(places.get(found.policy_id), found.error) for found in result.errors))
     return told or tuple(_untabular(compiled))

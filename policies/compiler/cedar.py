@@ -17,7 +17,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from policies import limits
 from policies.errors import NotFoundError
 from policies.model import (
     BillingStatus,
@@ -64,15 +63,6 @@ FORMAT_WIDTH: Final = 140
 NUMERIC: Final = ("integer", "decimal")
 """The value types of static features that bound a quantity."""
 
-_STATUSES: Final[tuple[BillingStatus, ...]] = (
-    "good",
-    "grace",
-    "restricted",
-    "suspended",
-    "paused",
-    "ended",
-    "pending",
-)
 _PAID: Final[tuple[BillingStatus, ...]] = ("good", "grace")
 _SERVED: Final[tuple[BillingStatus, ...]] = ("good", "grace", "restricted")
 _UNPAID: Final[dict[BillingStatus, Reason]] = {
@@ -165,6 +155,13 @@ def guards(written: Iterable[Guard], feature_id: str) -> tuple[Policy, ...]:
     )
 
 
+def condition(guard: Guard) -> str:
+    """What a guard asks, on one line: its text from `forbid` on, without comments of their own lines."""
+    lines = [line.strip() for line in guard.text.splitlines()]
+    begins = next((place for place, line in enumerate(lines) if line.startswith("forbid")), 0)
+    return " ".join(line for line in lines[begins:] if line and not line.startswith("//"))
+
+
 def stated(plan_id: str, feature: Feature) -> dict[str, str | bool]:
     """What the catalog says of plan and feature, as guards read it in `context.facts`."""
     return {"plan": plan_id, "ai": feature.ai, "costly": feature.costly, "always": feature.always}
@@ -178,44 +175,6 @@ def text(compiled: Iterable[Policy]) -> str:
 def probes(clauses: Iterable[Clause]) -> str:
     """One tiny permit for each clause, in order: asked together, Cedar gives those that hold as reasons."""
     return "\n".join(f"permit (principal, action, resource) when {{ {clause.text} }};" for clause in clauses)
-
-
-def schema(features: Iterable[Feature]) -> str:
-    """The words that policies over these features may use."""
-    listed = sorted(features, key=lambda feature: feature.id)
-    keys = sorted({key for feature in listed for key in feature.context})
-    request = ", ".join(f"{quoted(key)}?: String" for key in keys)
-    caps = ", ".join(f"c{number}: Long" for number in range(1, limits.CAPS + 1))
-    ids = f" enum [{_listed(feature.id for feature in listed)}]" if listed else ""
-    return f"""{principal_schema()}
-entity Feature{ids};
-
-type Request = {{ {request} }};
-type Facts = {{ plan: String, ai: Bool, costly: Bool, always: Bool }};
-
-action "use" appliesTo {{
-  principal: [Tenant],
-  resource: [Feature],
-  context: {{ drawn: Long, requested: Long, caps: {{ {caps} }}, request: Request, facts: Facts }}
-}};
-"""
-
-
-def principal_schema() -> str:
-    """What is stored about a tenant, as attributes of the principal; the same for every catalog.
-
-    Its metadata are tags: texts by keys that no catalog has to know.
-    """
-    return f"""entity Tenant = {{
-  billingStatus: BillingStatus,
-  trial: Bool,
-  entitled: Bool,
-  extra: Long,
-  extraLimit: Long,
-  unlimited: Bool,
-  unlimitedOverage: Bool
-}} tags String;
-entity BillingStatus enum [{_listed(_STATUSES)}];"""
 
 
 def show_policy(plan: PlanVersion, feature_id: str) -> str:
@@ -383,10 +342,6 @@ def _policy_text(policy: Policy) -> str:
   resource == Feature::{quoted(policy.feature_id)}
 ){conditions};
 """
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(quoted(name) for name in names)
 
 
 def _escaped(char: str) -> str:

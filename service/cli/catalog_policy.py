@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from policies.compiler import cedar, jsonschema
+from policies.compiler import cedar, cedar_schema, jsonschema
 from policies.compiler.jsonschema import FileKind
 from policies.model import Catalog
 from service import catalog_files
@@ -82,7 +82,7 @@ def schema(*, kind: FileKind | None, folder: Path | None, data: Path | None, as_
         return
     catalog, where = _catalog(folder, data)
     click.echo(f"// from {where}")
-    click.echo(cedar.schema(catalog.features.values()), nl=False)
+    click.echo(cedar_schema.schema(catalog.features.values()), nl=False)
 
 
 def _catalog(folder: Path | None, data: Path | None) -> tuple[Catalog, str]:

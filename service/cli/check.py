@@ -1,15 +1,14 @@
 """`metergate check`: one question, answered in words, with the reasons."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
 
-from policies.compiler import cedar
-from policies.compiler.cedar import Policy
-from policies.decision import CapLine, ClauseLine, Decision
+from policies.decision import CapLine, ClauseLine, Decision, Derivation, Flip
 from service.api import wire
 from service.cli import given, session, settings, show
 from service.context import Context
@@ -17,6 +16,8 @@ from service.usecases import check as usecase
 from service.usecases.check import Check
 
 _DENIED: Final = 1
+_PERMITS: Final = ("plan/", "off-plan/")
+"""How the ids of permits begin; a guard has a name of its own."""
 _SIGNS: Final = {True: "✓", False: "✗", None: "?"}
 
 
@@ -26,13 +27,6 @@ class _Asked(wire.Body, frozen=True):
     quantity: wire.Quantity = 1
     entity_id: wire.EntityId | None = None
     context: wire.Context | None = None
-
-
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision, and the permits whose clauses it lists."""
-
-    decision: Decision
-    policies: Sequence[Policy] = ()
 
 
 @click.command()
@@ -84,25 +78,20 @@ def check(
         context=asked.context or {},
         explain=explain,
     )
-    answer = session.use(data, lambda context: _ask(context, question))
+    decision = session.use(data, lambda context: _ask(context, question))
     if as_json:
-        show.json(answer.decision)
+        show.json(decision)
     else:
-        _show(answer)
-    command.exit(0 if answer.decision.allowed else _DENIED)
+        _show(decision)
+    command.exit(0 if decision.allowed else _DENIED)
 
 
-async def _ask(context: Context, question: Check) -> _Answer:
+async def _ask(context: Context, question: Check) -> Decision:
     (decision,) = await usecase.check(context, [question])
-    version = decision.plan_version
-    if not decision.clauses or version is None:
-        return _Answer(decision=decision)
-    plan = (await context.catalogs.need([version])).plans[version]
-    return _Answer(decision=decision, policies=cedar.policies(plan, question.feature_id))
+    return decision
 
 
-def _show(answer: _Answer) -> None:
-    decision = answer.decision
+def _show(decision: Decision) -> None:
     word = click.style("allowed", fg="green") if decision.allowed else click.style("denied", fg="red")
     click.echo(f"{word}: {decision.message}")
     show.fields(
@@ -115,8 +104,12 @@ def _show(answer: _Answer) -> None:
             ("decision", decision.decision_id),
         ]
     )
+    if isinstance(decision.would_allow, Flip):
+        click.echo(f"What would do: {decision.would_allow.sentence}.")
+    if isinstance(decision.derivation, Derivation) and decision.derivation.sources:
+        _show_derivation(decision.derivation)
     if isinstance(decision.clauses, tuple):
-        _show_clauses(answer.policies, decision.clauses)
+        _show_clauses(decision.clauses)
 
 
 def _why(decision: Decision) -> list[tuple[str, str]]:
@@ -149,18 +142,41 @@ def _cap(cap: CapLine) -> str:
     return f"{used} of {show.number(cap.limit)} used ({cap.interval}, {whose}{until})"
 
 
-def _show_clauses(policies: Sequence[Policy], clauses: Sequence[ClauseLine]) -> None:
-    """The clauses under the permit that they belong to; a permit allows if all of its clauses hold."""
+def _show_derivation(derivation: Derivation) -> None:
+    """Where the right comes from, one source a line."""
+    rule = f", combined by {derivation.rule}" if derivation.rule and len(derivation.sources) > 1 else ""
+    click.echo(f"It comes from{rule}:")
+    for line in derivation.sources:
+        times = f", {line.times} times" if line.times > 1 else ""
+        where = f"   ({line.source})" if line.source else ""
+        until = f", until {show.instant(line.ends_at)}" if line.ends_at else ""
+        why = f", because: {line.reason}" if line.reason else ""
+        gone = ", replaced by an override" if line.replaced else ""
+        click.echo(
+            f"  {line.kind} {line.id}: {line.term} {_gives(line.value)}{times}{until}{why}{gone}{where}"
+        )
+
+
+def _show_clauses(clauses: Sequence[ClauseLine]) -> None:
+    """The clauses under the permit that they belong to, and the guards under one head."""
     if not clauses:
         click.echo("No condition was asked: nothing permits this use, or nothing bounds it.")
         return
-    left = iter(clauses)
-    for policy in policies:
-        click.echo(f"{policy.id} permits the use if all of these hold:")
-        for _, clause in zip(policy.clauses, left, strict=False):
-            values = ", ".join(f"{name} = {_value(value)}" for name, value in clause.values.items())
+    for policy_id, owned in groupby(clauses, key=lambda clause: clause.policy_id):
+        guard = not policy_id.startswith(_PERMITS)
+        says = "does not refuse the use" if guard else "permits the use if all of these hold"
+        click.echo(f"{policy_id} {says}:")
+        for clause in owned:
             click.echo(f"  {_SIGNS[clause.holds]} {clause.text}   ({clause.source})")
-            click.echo(f"      {values}")
+            if clause.values:
+                values = ", ".join(f"{name} = {_value(value)}" for name, value in clause.values.items())
+                click.echo(f"      {values}")
+
+
+def _gives(value: int | str | bool | dict[str, Any] | None) -> str:  # noqa: FBT001 - the same
+    if isinstance(value, dict):
+        return _json(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).lower()
 
 
 def _value(value: int | bool | str) -> str:  # noqa: FBT001 - it is printed, not acted on

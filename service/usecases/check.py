@@ -16,7 +16,7 @@ from policies.model import Offer
 from service import ids
 from service.context import Context
 from service.rights import Standing
-from service.usecases import levels
+from service.usecases import explaining, levels
 from store.link import RedisAwayError
 from store.reading import FenceClosedError, Levels, Want
 
@@ -86,11 +86,17 @@ async def check(
         cases = await _cases(context, questions, pointer, now)
         found = await _read(context, cases, now)
     if found is None:
-        return [_degraded(context, case, now) for case in cases]
-    return [
-        _decided(context, case, levels, now, degraded=case.question.tenant_id in doubtful)
-        for case, levels in zip(cases, found, strict=True)
-    ]
+        decisions = [_degraded(context, case, now) for case in cases]
+    else:
+        decisions = [
+            _decided(context, case, got, now, degraded=case.question.tenant_id in doubtful)
+            for case, got in zip(cases, found, strict=True)
+        ]
+    for place, case in enumerate(cases):
+        if case.question.explain:
+            read = found[place] if found is not None else None
+            decisions[place] = await _explained(context, case, read, decisions[place])
+    return decisions
 
 
 async def entitlements(
@@ -265,6 +271,14 @@ def _decided(context: Context, case: _Case, found: Levels, now: datetime, *, deg
         degraded=degraded,
         explain=case.question.explain,
     )
+
+
+async def _explained(context: Context, case: _Case, found: Levels | None, decision: Decision) -> Decision:
+    """The decision with all that stands behind it."""
+    read = None
+    if found is not None and case.want.fields:
+        read = levels.read(case.standing.right, case.question.entity_id, found.values)
+    return await explaining.explained(context, case.standing, case.request, read, decision)
 
 
 def _degraded(context: Context, case: _Case, now: datetime) -> Decision:

@@ -279,7 +279,8 @@ def test_what_nothing_permits_is_denied_with_its_reason(served, words, reason):
 
 def test_a_check_as_json_is_the_decision(served):
     decision = told("check", "acme", "ai-tokens", "--context", "region=eu", "--entity", "ann")
-    assert set(decision) | {"clauses"} == {field.encode_name for field in msgspec.structs.fields(Decision)}
+    fields = {field.encode_name for field in msgspec.structs.fields(Decision)}
+    assert set(decision) | {"clauses", "derivation", "wouldAllow"} == fields
     assert (decision["allowed"], decision["entityId"]) == (True, "ann")
     assert "clauses" in told("check", "acme", "ai-tokens", "--quantity", "99999", "--explain", ends=1)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import engine, limits, validation
-from policies.compiler import build, cedar
+from policies.compiler import build, cedar, cedar_schema
 from policies.errors import NotFoundError
 from policies.model import BooleanTerms, Cap, Feature, StaticTerms
 from tests.pure import plans
@@ -324,12 +324,12 @@ def test_to_show_what_the_plan_does_not_give_is_an_error_with_a_sentence():
 def test_the_schema_knows_every_word_that_a_policy_may_use(good, broken):
     plan = plans.pro()
     assert good in GOLDEN
-    schema = cedar.schema(plan.features.values())
+    schema = cedar_schema.schema(plan.features.values())
     assert cedarpy.validate_policies(GOLDEN, schema).validation_passed
     assert not cedarpy.validate_policies(GOLDEN.replace(good, broken), schema).validation_passed
 
 
 def test_declared_context_keys_are_optional_texts_of_the_request():
     guard = GOLDEN.replace("!principal.trial", 'context.request has region && context.request.region == "eu"')
-    schema = cedar.schema(plans.pro().features.values())
+    schema = cedar_schema.schema(plans.pro().features.values())
     assert cedarpy.validate_policies(guard, schema).validation_passed
