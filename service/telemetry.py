@@ -3,11 +3,25 @@
 Labels are of bounded number and say nothing about people: never a tenant, a raw path, or free text.
 """
 
-from collections.abc import Callable
-from typing import Final, Literal
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import Any, Final, Literal
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client.utils import floatToGoString
+
+_REQUESTS: Final = "metergate_http_requests_total"
+_DURATION: Final = "metergate_http_request_duration_seconds"
+_DECISIONS: Final = "metergate_decisions_total"
+_FAMILIES: Final[dict[str, Callable[..., Any]]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 
@@ -64,61 +78,82 @@ TABLE: Final = (
 )
 
 
-class Telemetry:
-    """The counters of one application, in a registry of its own: two in one process do not meet."""
+class _Spread:
+    """Measured values: how many lie between one bound of a histogram and the next, and their sum."""
+
+    __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._counters: dict[str, Counter] = {}
-        self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._requests: dict[tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
-        self._decisions: dict[tuple[str, str, bool], Callable[[], None]] = {}
-        for metric in TABLE:
-            self._add(metric)
+        self.counts = [0] * (len(_FAST) + 1)
+        self.total = 0.0
 
-    def _add(self, metric: Metric) -> None:
-        name, text, labels = metric.name, metric.help, metric.labels
-        if metric.kind == "counter":
-            self._counters[name] = Counter(name, text, labels, registry=self.registry)
-        elif metric.kind == "gauge":
-            self._gauges[name] = Gauge(name, text, labels, registry=self.registry)
-        else:
-            self._histograms[name] = Histogram(name, text, labels, registry=self.registry, buckets=_FAST)
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(_FAST, value)] += 1
+        self.total += value
+
+
+class Telemetry:
+    """The numbers of one application: two in one process do not meet.
+
+    Counting is a look-up and an addition, since every request does it several times; Prometheus' families are
+    made of the numbers when somebody asks. One thread counts and tells.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[tuple[str, ...], float]] = {metric.name: {} for metric in TABLE}
+        self._spreads: dict[str, dict[tuple[str, ...], _Spread]] = {metric.name: {} for metric in TABLE}
+        self._requests: dict[tuple[str, str, int], tuple[tuple[str, ...], _Spread]] = {}
+        self._decisions: dict[tuple[str, str, bool], tuple[str, ...]] = {}
+        for metric in TABLE:
+            if not metric.labels and metric.kind != "histogram":
+                self._numbers[metric.name][()] = 0
 
     def count(self, name: str, *labels: str, amount: float = 1) -> None:
         """Adds to a counter of the table; labels in the table's order."""
-        counter = self._counters[name]
-        (counter.labels(*labels) if labels else counter).inc(amount)
+        numbers = self._numbers[name]
+        numbers[labels] = numbers.get(labels, 0) + amount
 
     def set(self, name: str, *labels: str, value: float) -> None:
         """Sets a gauge of the table."""
-        gauge = self._gauges[name]
-        (gauge.labels(*labels) if labels else gauge).set(value)
+        self._numbers[name][labels] = value
 
     def observe(self, name: str, *labels: str, value: float) -> None:
         """Puts a measured value into a histogram of the table."""
-        histogram = self._histograms[name]
-        (histogram.labels(*labels) if labels else histogram).observe(value)
+        self._spreads[name].setdefault(labels, _Spread()).add(value)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered."""
         told = self._requests.get((method, route, status))
         if told is None:
-            counted = self._counters["metergate_http_requests_total"].labels(method, route, str(status))
-            timed = self._histograms["metergate_http_request_duration_seconds"].labels(method, route)
-            told = self._requests[method, route, status] = (counted.inc, timed.observe)
-        told[0]()
-        told[1](seconds)
+            spread = self._spreads[_DURATION].setdefault((method, route), _Spread())
+            told = self._requests[method, route, status] = ((method, route, str(status)), spread)
+        labels, spread = told
+        numbers = self._numbers[_REQUESTS]
+        numbers[labels] = numbers.get(labels, 0) + 1
+        spread.add(seconds)
 
     def decided(self, outcome: str, reason: str, *, degraded: bool) -> None:
         """One decision was given."""
-        told = self._decisions.get((outcome, reason, degraded))
-        if told is None:
-            counter = self._counters["metergate_decisions_total"].labels(outcome, reason, str(int(degraded)))
-            told = self._decisions[outcome, reason, degraded] = counter.inc
-        told()
+        labels = self._decisions.get((outcome, reason, degraded))
+        if labels is None:
+            labels = (outcome, reason, str(int(degraded)))
+            self._decisions[outcome, reason, degraded] = labels
+        numbers = self._numbers[_DECISIONS]
+        numbers[labels] = numbers.get(labels, 0) + 1
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[MetricFamily]:
+        """The families of the table, as a registry asks for them."""
+        for metric in TABLE:
+            family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
+            for labels, number in self._numbers[metric.name].items():
+                family.add_metric(labels, number)
+            for labels, spread in self._spreads[metric.name].items():
+                bounds = zip((*map(floatToGoString, _FAST), "+Inf"), accumulate(spread.counts), strict=True)
+                family.add_metric(labels, list(bounds), spread.total)
+            yield family

@@ -26,6 +26,10 @@ Act = Callable[[Context, Caller, bytes, Telemetry], Awaitable[bytes]]
 
 _ACT: Final = "act"
 _TYPE: Final = (b"content-type", b"application/json")
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %s\r\n"
+)
+_NONE: Final[dict[str, object]] = {}
 _PROBLEM: Final = (b"content-type", problems.MEDIA_TYPE.encode())
 
 
@@ -59,28 +63,31 @@ async def serve(
     """One request, from its head to the end of its answer."""
     began = clock.monotonic_s()
     name = exchange.enter(scope).encode()
-    status = 200
     try:
         caller = auth.recognize(scope, context, route.needed)
         if caller is None:
             caller = await auth.authorize(scope, context, route.needed)
         body = await route.act(context, caller, await decode.json_text(scope, receive), measures)
-        headers: list[tuple[bytes, bytes]] = [
-            _TYPE,
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", name),
-        ]
     except Exception as error:  # noqa: BLE001 - the table of problems sorts all of them
         scope["path_template"] = route.path
         told = problems.tell(scope, error, measures)
-        status, body = told.status, told.body
-        headers = [_PROBLEM, _length(body), (b"x-request-id", name)]
+        headers = [_PROBLEM, _length(told.body), (b"x-request-id", name)]
         headers += [(key.encode(), text.encode()) for key, text in told.headers.items()]
-    measures.request(route.method, route.path, status, clock.monotonic_s() - began)
+        measures.request(route.method, route.path, told.status, clock.monotonic_s() - began)
+        await _send(send, told.status, headers, told.body)
+        return
+    measures.request(route.method, route.path, 200, clock.monotonic_s() - began)
+    extensions: Any = scope.get("extensions", _NONE)
+    whole = extensions.get(exchange.WHOLE)
+    if whole is None or not whole(_HEAD % (len(body), name), body):
+        await _send(send, 200, [_TYPE, _length(body), (b"x-request-id", name)], body)
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     start: Any = {"type": "http.response.start", "status": status, "headers": headers}
     await send(start)
-    whole: Any = {"type": "http.response.body", "body": body}
-    await send(whole)
+    rest: Any = {"type": "http.response.body", "body": body}
+    await send(rest)
 
 
 def _length(body: bytes) -> tuple[bytes, bytes]:

@@ -15,6 +15,9 @@ from service import clock, ids, telemetry
 UNMATCHED: Final = "unmatched"
 """The route of a request that no route took; the raw path is never a label."""
 
+WHOLE: Final = "metergate.whole"
+"""An extension of ASGI that our server offers: takes an answer's head and body as the bytes that go out."""
+
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 

@@ -4,12 +4,14 @@ import asyncio
 import errno
 import socket
 from asyncio import TimerHandle
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from policies import limits
+from service.api import exchange
 from service.api.app import Metergate
 
 KEEP_ALIVE_S: Final = 75
@@ -58,6 +60,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Its head is complete."""
         self._forget_head()
         super().on_headers_complete()
+        offered: Any = {exchange.WHOLE: partial(_answer_whole, self.cycle)}
+        self.scope["extensions"] = offered
 
     def _await_head(self) -> None:
         self._forget_head()
@@ -69,6 +73,28 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._overdue is not None:
             self._overdue.cancel()
             self._overdue = None
+
+
+def _answer_whole(cycle: RequestResponseCycle, head: bytes, body: bytes) -> bool:
+    """Writes an answer in one piece; False, and nothing is written, where it has to go the usual way.
+
+    `head` is the status line and the headers, each with its line end; what the server adds to every answer is
+    added here, as uvicorn does it.
+    """
+    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    parts = [head]
+    for name, value in cycle.default_headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+    cycle.transport.write(b"".join(parts))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 def listen(host: str, port: int) -> socket.socket:
