@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies.compiler import cedar, guard_cedar, guards
+from policies.compiler import cedar_schema, guard_cedar, guards
 from policies.compiler.findings import Findings
 from policies.model import Feature
 
@@ -179,7 +179,7 @@ def test_what_the_words_of_guards_allow_the_words_of_the_engine_allow_too(text):
     """A guard is checked against the little that it may see, and asked among all that permits see."""
     guard = read(text)
     if guard is not None:
-        assert cedarpy.validate_policies(guard.text, cedar.schema(FEATURES.values())).errors == []
+        assert cedarpy.validate_policies(guard.text, cedar_schema.schema(FEATURES.values())).errors == []
 
 
 def test_the_random_guards_are_a_fair_mix():
