@@ -110,3 +110,35 @@ def _numbered(statement: str) -> str:
         return f"${names.setdefault(found[1], len(names) + 1)}"
 
     return re.sub(r"%\((\w+)\)s", number, statement).replace("%%", "%").rstrip(";")
+
+
+def test_billing_statuses_live_through_the_migration_that_makes_them_facts(servers, monkeypatch):
+    """Up and down again, with a tenant that owes something and one that does not."""
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("create database with_statuses")
+    url, every = _of(servers, "with_statuses"), migrate.migrations()
+    monkeypatch.setattr(migrate, "migrations", lambda: every[:1])
+    migrate.migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for tenant_id, status in (("acme", "grace"), ("beta", "good")):
+            connection.execute(
+                "insert into tenants (tenant_id, shard, created_at, updated_at) values (%s, 0, now(), now())",
+                (tenant_id,),
+            )
+            connection.execute(
+                "insert into subscriptions"
+                " (tenant_id, subscription_id, anchored_at, created_at, billing_status)"
+                " values (%s, 'sub_1', now(), '2026-01-31T09:30:00Z', %s)",
+                (tenant_id, status),
+            )
+        monkeypatch.setattr(migrate, "migrations", lambda: every[:2])
+        migrate.migrate(url)
+        facts = "select tenant_id, status, since = '2026-01-31T09:30:00Z' from billing_statuses"
+        assert connection.execute(facts).fetchall() == [("acme", "grace", True)]
+        folder = resources.files("store").joinpath("migrations")
+        (second,) = [file for file in folder.iterdir() if file.name.startswith("0002")]
+        connection.execute(second.read_text(encoding="utf-8").split("-- migrate:down", 1)[1])
+        statuses = connection.execute("select tenant_id, billing_status from subscriptions order by 1")
+        assert statuses.fetchall() == [("acme", "grace"), ("beta", "good")]
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("drop database with_statuses")
