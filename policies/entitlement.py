@@ -10,11 +10,12 @@ without any permit (R3).
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
 
-from policies import combine, period, subscription
+from policies import combine, limits, period, subscription
 from policies import grant as grants
 from policies import override as overrides
 from policies.combine import Combined, Held, Source
@@ -128,7 +129,7 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
     Errors: KeyError if a version is missing, so that a gap in what was read never looks like a lost right.
     """
     place = _place(snapshot, offer, versions, at) if snapshot.known else _Place()
-    feature = (place.plan and place.plan.features.get(feature_id)) or offer.features.get(feature_id)
+    feature = _feature(place.plan, offer, feature_id)
     given, held_addons, over = _given(snapshot, place, versions, feature, at)
     said = place.plan.terms.get(feature_id) if place.plan else None
     span, windows = None, tuple[Period, ...]()
@@ -203,6 +204,23 @@ def named(snapshot: Snapshot, offer: Offer) -> tuple[set[str], set[str]]:
 def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
     """The guards whose scope a feature is in."""
     return tuple(guard for guard in offer.guards if guard.features is None or feature_id in guard.features)
+
+
+def _feature(plan: PlanVersion | None, offer: Offer, feature_id: str) -> Feature | None:
+    """The feature as the plan version knows it, with what guards go by as the catalog has it today."""
+    pinned, offered = plan.features.get(feature_id) if plan else None, offer.features.get(feature_id)
+    if pinned is None or offered is None or pinned is offered:
+        return pinned or offered
+    return _guarded(pinned, offered)
+
+
+@lru_cache(maxsize=limits.FEATURES)
+def _guarded(pinned: Feature, offered: Feature) -> Feature:
+    """Guards are of today, so a new mark or context key must reach tenants on older plan versions too."""
+    context = tuple(sorted({*pinned.context, *offered.context}))
+    if (pinned.ai, pinned.costly, pinned.context) == (offered.ai, offered.costly, context):
+        return pinned
+    return msgspec.structs.replace(pinned, ai=offered.ai, costly=offered.costly, context=context)
 
 
 def _given(

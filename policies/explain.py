@@ -193,7 +193,7 @@ def _unguarded(asked: _Asked) -> Iterator[Change]:
     for guard in asked.right.guards:
         others = tuple(other for other in asked.right.guards if other is not guard)
         if asked.allows(msgspec.structs.replace(asked.right, guards=others)):
-            told = f'only the guard "{guard.id}" refuses it: {guard.reason}'
+            told = f'only the guard "{guard.id}" refuses it: {guard.reason.rstrip(".")}'
             yield Change(kind="guard", id=guard.id, sentence=told)
             return
 

@@ -53,7 +53,7 @@ def right(
     *subscriptions, feature_id="ai-tokens", at=T0, known=True, fallback=None, catalog_features=(CALLS,)
 ):
     snapshot = Snapshot(tenant_id="acme", version=7, known=known, subscriptions=subscriptions)
-    offer = plans.offer(*BODIES, features=(*catalog_features, *PRO.features.values()), fallback_plan=fallback)
+    offer = plans.offer(*BODIES, features=(*PRO.features.values(), *catalog_features), fallback_plan=fallback)
     return entitlement.resolve(snapshot, offer=offer, versions=VERSIONS, feature_id=feature_id, at=at)
 
 
@@ -154,6 +154,14 @@ def test_a_feature_means_what_the_plan_version_says_of_it_and_not_what_the_catal
     renamed = msgspec.structs.replace(plans.TOKENS, name="Tokens, new")
     found = right(subscribed((PRO, T0, None)), catalog_features=(renamed,))
     assert found.feature is plans.TOKENS
+
+
+def test_what_guards_go_by_is_the_catalogs_of_today_also_on_an_older_plan_version():
+    marked = msgspec.structs.replace(plans.TOKENS, ai=True, costly=True, context=("device", "region"))
+    found = right(subscribed((PRO, T0, None)), catalog_features=(marked,))
+    assert (found.feature.ai, found.feature.costly) == (True, True)
+    assert found.feature.context == ("device", "region")
+    assert right(subscribed((PRO, T0, None)), catalog_features=(marked,)).feature is found.feature
 
 
 def test_a_plan_version_that_was_not_read_is_an_error_and_not_a_lost_right():
