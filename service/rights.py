@@ -6,12 +6,22 @@ from datetime import datetime
 import msgspec
 
 from policies import limits
+from policies.decide import Request
+from policies.decision import Decision
 from policies.entitlement import Right, Snapshot
 from policies.model import Offer
 from store.reading import Want
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Given(msgspec.Struct, frozen=True):
+    """A decision, and all that it depends on beside the right: its instant and its id are none of it."""
+
+    counted: tuple[int, ...]
+    request: Request
+    decision: Decision
+
+
+class Standing(msgspec.Struct):
     """What a tenant's right to a feature is, what it was made of, and which counters bear on it."""
 
     snapshot: Snapshot
@@ -25,6 +35,8 @@ class Standing(msgspec.Struct, frozen=True):
     """A request that names an entity wants other counters."""
     remembered: bool
     """The counters are kept for `lastKnown`."""
+    given: Given | None = None
+    """The last decision: who asks the same while nothing was used gets it again, without Cedar's table."""
 
 
 class Rights:

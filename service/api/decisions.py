@@ -60,7 +60,7 @@ class EntitlementsQuery(wire.Body, frozen=True, kw_only=True):
 async def answer_one(context: Context, caller: Caller, raw: bytes, telemetry: Telemetry) -> bytes:
     """The answer to one question, both as JSON."""
     body = decode.document(raw, CheckBody)
-    _refuse(caller, body, "")
+    _refuse(caller, body, check.whole, 0)
     (decision,) = await check.check(context, (body,))
     telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
     return _encode(decision)
@@ -70,7 +70,7 @@ async def answer_batch(context: Context, caller: Caller, raw: bytes, telemetry: 
     """The answers to many, in their order."""
     questions = decode.document(raw, BatchBody).checks
     for place, question in enumerate(questions):
-        _refuse(caller, question, _pointer(place))
+        _refuse(caller, question, _pointer, place)
     decisions = await check.check(context, questions, _pointer)
     for decision in decisions:
         telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
@@ -126,11 +126,11 @@ async def entitlements(
     return management.shown(Entitlements(entitlements=decisions, snapshot_version=version))
 
 
-def _refuse(caller: Caller, body: CheckBody, pointer: str) -> None:
+def _refuse(caller: Caller, body: CheckBody, pointer: check.Pointer, place: int) -> None:
     auth.own_tenant(caller, body.tenant_id)
     if body.at is not None:
         detail = "Decisions at another instant are not offered by this version; leave `at` out."
-        raise errors.invalid(f"{pointer}/at", detail)
+        raise errors.invalid(f"{pointer(place)}/at", detail)
 
 
 def _pointer(place: int) -> str:

@@ -15,7 +15,7 @@ from policies.entitlement import Right, Snapshot
 from policies.model import Offer
 from service import ids
 from service.context import Context
-from service.rights import Standing
+from service.rights import Given, Standing
 from service.usecases import explaining, levels
 from store.link import RedisAwayError
 from store.reading import FenceClosedError, Levels, Want
@@ -61,15 +61,17 @@ class _Case(msgspec.Struct):
     """Without fields where no counter bears on it: the tenant's version is read all the same."""
 
 
-def _whole(place: int) -> str:
+Pointer = Callable[[int], str]
+"""Says where a question stands in the body, by its place; asked only for what is wrong."""
+
+
+def whole(place: int) -> str:
     """The pointer to a question that is the whole body."""
     del place
     return ""
 
 
-async def check(
-    context: Context, questions: Sequence[Question], pointer: Callable[[int], str] = _whole
-) -> list[Decision]:
+async def check(context: Context, questions: Sequence[Question], pointer: Pointer = whole) -> list[Decision]:
     """The decisions, in order; `pointer` says where each question stands, for naming its bad fields.
 
     Errors: InvalidError for what a feature does not take (a key of the context, an entity, decimals);
@@ -134,7 +136,7 @@ async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id
 
 
 def _warm_cases(
-    context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
+    context: Context, questions: Sequence[Question], pointer: Pointer, now: datetime
 ) -> list[_Case] | None:
     """The cases, if all that they are made of is at hand."""
     offer = active_offer(context)
@@ -151,7 +153,7 @@ def _warm_cases(
 
 
 async def _cases(
-    context: Context, questions: Sequence[Question], pointer: Callable[[int], str], now: datetime
+    context: Context, questions: Sequence[Question], pointer: Pointer, now: datetime
 ) -> list[_Case]:
     offer = active_offer(context)
     snapshots = await context.snapshots.need({question.tenant_id for question in questions})
@@ -165,7 +167,7 @@ async def _cases(
     return cases
 
 
-def _case(standing: Standing, question: Question, place: int, pointer: Callable[[int], str]) -> _Case:
+def _case(standing: Standing, question: Question, place: int, pointer: Pointer) -> _Case:
     want = standing.want
     if question.entity_id is not None and standing.by_entity:
         want = levels.want(standing.right, question.entity_id)
@@ -191,7 +193,7 @@ async def _standing(
     return standing
 
 
-def _request(question: Question, right: Right, place: int, pointer: Callable[[int], str]) -> Request:
+def _request(question: Question, right: Right, place: int, pointer: Pointer) -> Request:
     feature, entity_id, said = right.feature, question.entity_id, question.context or {}
     if feature is not None and feature.entity == "required" and entity_id is None:
         raise errors.invalid(f"{pointer(place)}/entityId", f"{feature.id} is decided by entity: say which.")
@@ -259,18 +261,25 @@ async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Le
 
 
 def _decided(context: Context, case: _Case, found: Levels, now: datetime, *, degraded: bool) -> Decision:
-    entity_id = case.question.entity_id
-    return decide.decide(
+    """The decision; the last one with its instant and id anew, where what it depends on is the same."""
+    standing, request, plain = case.standing, case.request, not (degraded or case.question.explain)
+    given = standing.given
+    if given is not None and plain and given.counted == found.values and given.request == request:
+        return msgspec.structs.replace(given.decision, as_of=now, decision_id=ids.DECISIONS.new())
+    decision = decide.decide(
         context.engine,
-        case.standing.right,
-        case.request,
-        levels.read(case.standing.right, entity_id, found.values) if case.want.fields else None,
+        standing.right,
+        request,
+        levels.read(standing.right, request.entity_id, found.values) if case.want.fields else None,
         now=now,
         decision_id=ids.DECISIONS.new(),
-        catalog_hash=case.standing.offer.hash,
+        catalog_hash=standing.offer.hash,
         degraded=degraded,
         explain=case.question.explain,
     )
+    if plain and decision.outcome != "indeterminate":
+        standing.given = Given(found.values, request, decision)
+    return decision
 
 
 async def _explained(context: Context, case: _Case, found: Levels | None, decision: Decision) -> Decision:
