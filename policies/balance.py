@@ -82,13 +82,21 @@ def capacity(terms: Terms | None, *, trial: bool, grants: Sequence[Grant] = (), 
     """
     if not isinstance(terms, MeteredTerms):
         return Capacity(included=0, up_to=0)
-    overage = None if trial else terms.overage
+    included, up_to = _bounds(terms, trial=trial)
     return Capacity(
-        included=terms.included,
-        up_to=0 if overage is None else overage.up_to,
+        included=included,
+        up_to=up_to,
         before=tuple(grant.quantity for grant in grants[:before]),
         after=tuple(grant.quantity for grant in grants[before:]),
     )
+
+
+def _bounds(terms: Terms | None, *, trial: bool) -> tuple[int | None, int | None]:
+    """What terms include, and how much overage they allow; None is without end."""
+    if not isinstance(terms, MeteredTerms):
+        return 0, 0
+    overage = None if trial else terms.overage
+    return terms.included, 0 if overage is None else overage.up_to
 
 
 def draw(room: Capacity, levels: Levels, quantity: int) -> Draw:
@@ -119,20 +127,20 @@ def _overage(room: Capacity, levels: Levels, included: int, rest: int) -> int:
 
 def of(terms: Terms | None, levels: Levels, *, trial: bool, grants: Sequence[Grant] = ()) -> Balance:
     """The account of a period whose counters stand at these levels."""
-    room = capacity(terms, trial=trial)
+    included, up_to = _bounds(terms, trial=trial)
     drawn = levels.included + levels.overage + sum(levels.grants)
-    if room.included is None:
+    if included is None:
         return Balance(
             granted=None, drawn=drawn, reserved=levels.reserved, remaining=None, overage=0, limit=None
         )
-    granted = max(room.included, levels.included) + granted_extra(levels, grants)
+    granted = max(included, levels.included) + granted_extra(levels, grants)
     return Balance(
         granted=granted,
         drawn=drawn,
         reserved=levels.reserved,
         remaining=max(0, granted - drawn - levels.reserved),
         overage=max(0, drawn - granted),
-        limit=None if room.up_to is None else granted + room.up_to,
+        limit=None if up_to is None else granted + up_to,
     )
 
 

@@ -14,7 +14,7 @@ from policies.balance import Levels
 from policies.compiler import cedar
 from policies.compiler.cedar import Clause, Policy
 from policies.decision import ClauseLine, Decision, Finding, ReasonLine
-from policies.engine import Answer, Engine, Facts, Question, Verdict
+from policies.engine import Answer, Engine, Facts, Ground, Question, Verdict
 from policies.entitlement import Right
 from policies.message import Case
 from policies.model import MeteredTerms, StaticTerms, Terms, WhenUnavailable
@@ -151,8 +151,10 @@ def facts_of(right: Right, levels: Levels, part: Slice) -> Facts:
             billing_status=right.billing_status, trial=right.trial, entitled=right.entitled, tags=tags
         )
     in_plan = said if isinstance(said, MeteredTerms) else None
-    granted = max(terms.included or 0, levels.included) + balance.granted_extra(levels, right.grants)
-    extra = granted - ((in_plan.included or 0) if in_plan else 0)
+    extra = 0
+    if terms.included is not None:
+        granted = max(terms.included, levels.included) + balance.granted_extra(levels, right.grants)
+        extra = granted - ((in_plan.included or 0) if in_plan else 0)
     bought = terms.overage.up_to if terms.overage else 0
     sold = in_plan.overage.up_to if in_plan and in_plan.overage else 0
     return Facts(
@@ -174,12 +176,37 @@ def slice_of(engine: Engine, right: Right) -> Slice:
     return engine.slice(right.plan, right.feature, right.guards)
 
 
+def _ground(engine: Engine, right: Right, levels: Levels) -> tuple[Slice, Facts]:
+    """The slice and the facts; those of a right within its bounds are worked out once."""
+
+    def make() -> Ground:
+        part = slice_of(engine, right)
+        return Ground(right, part, facts_of(right, _unused(right), part))
+
+    ground = engine.grounds.get(id(right), make)
+    if ground.right is not right:
+        engine.grounds.forget(id(right))
+        ground = engine.grounds.get(id(right), make)
+    if _has_outgrown(right, levels):
+        return ground.part, facts_of(right, levels, ground.part)
+    return ground.part, ground.facts
+
+
+def _has_outgrown(right: Right, levels: Levels) -> bool:
+    """Was more drawn from a bucket than it gives now? Then it is that much that is granted (R15)."""
+    terms = right.terms
+    if not isinstance(terms, MeteredTerms) or terms.included is None:
+        return False
+    return levels.included > terms.included or any(
+        used > grant.quantity for grant, used in zip(right.grants, levels.grants, strict=False)
+    )
+
+
 def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked:
     """Cedar's answer on facts and levels."""
-    part = slice_of(engine, right)
+    part, facts = _ground(engine, right, levels)
     account = balance.of(right.terms, levels, trial=right.trial, grants=right.grants)
     caps = _cap_levels(right.terms, levels, request.entity_id)
-    facts = facts_of(right, levels, part)
     question = Question(
         drawn=account.drawn + account.reserved,
         requested=request.quantity,
@@ -215,7 +242,7 @@ def _fallback(
     that is decided, and an outage opens nothing to a tenant who does not pay.
     """
     nothing = msgspec.structs.replace(request, quantity=0)
-    floor = ask(engine, right, nothing, _unused(right.terms))
+    floor = ask(engine, right, nothing, _unused(right))
     if floor.verdict.outcome == "denied":
         found = _finding(floor, degraded=True, explain=False)
         return msgspec.structs.replace(found, clauses=_clauses(floor, facts_only=True)) if explain else found
@@ -260,8 +287,9 @@ def _cap_levels(terms: Terms | None, levels: Levels, entity_id: str | None) -> t
     )
 
 
-def _unused(terms: Terms | None) -> Levels:
-    return Levels(caps=(0,) * len(terms.caps)) if isinstance(terms, MeteredTerms) else Levels()
+def _unused(right: Right) -> Levels:
+    caps = right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
+    return Levels(caps=(0,) * len(caps), grants=(0,) * len(right.grants))
 
 
 def _reason(asked: Asked) -> ReasonLine:

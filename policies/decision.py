@@ -159,8 +159,9 @@ def answer(
     numeric = metered or (feature is not None and feature.value_type in cedar.NUMERIC)
 
     def number(scaled: int | None) -> Number | None:
-        return None if scaled is None else quantity.render(scaled, decimals)
+        return scaled if scaled is None or decimals == 0 else quantity.render(scaled, decimals)
 
+    counted = account if metered else None
     return Decision(
         allowed=finding.allowed,
         outcome=finding.outcome,
@@ -172,13 +173,13 @@ def answer(
         type=feature.type if feature else None,
         value=_value(case, decimals),
         requested=number(case.requested) if numeric or feature is None else None,
-        granted=number(account.granted) if account and metered else None,
-        usage=number(account.drawn) if account and metered else None,
-        reserved=number(account.reserved) if account and metered else None,
-        remaining=number(account.remaining) if account and metered else None,
-        overage=number(account.overage) if account and metered else None,
-        limit=number(account.limit if account and metered else _bound(case)),
-        unlimited=account is not None and metered and account.unlimited,
+        granted=number(counted.granted) if counted else None,
+        usage=number(counted.drawn) if counted else None,
+        reserved=number(counted.reserved) if counted else None,
+        remaining=number(counted.remaining) if counted else None,
+        overage=number(counted.overage) if counted else None,
+        limit=number(counted.limit if counted else _bound(case)),
+        unlimited=counted is not None and counted.limit is None,
         caps=_caps(case, decimals),
         reset_at=right.period.end if right.period and isinstance(right.terms, MeteredTerms) else None,
         plan_id=right.plan.plan_id if right.plan else None,
@@ -214,12 +215,14 @@ def _caps(case: Case, decimals: int) -> tuple[CapLine, ...]:
     if not isinstance(terms, MeteredTerms):
         return ()
     return tuple(
-        CapLine(
-            limit=quantity.render(cap.limit, decimals),
-            used=quantity.render(case.caps[place], decimals) if place < len(case.caps) else None,
-            interval=cap.interval,
-            per=cap.per,
-            reset_at=case.right.cap_windows[place].end,
-        )
-        for place, cap in enumerate(terms.caps)
+        [
+            CapLine(
+                limit=quantity.render(cap.limit, decimals),
+                used=quantity.render(case.caps[place], decimals) if place < len(case.caps) else None,
+                interval=cap.interval,
+                per=cap.per,
+                reset_at=case.right.cap_windows[place].end,
+            )
+            for place, cap in enumerate(terms.caps)
+        ]
     )

@@ -10,7 +10,7 @@ An Engine belongs to one thread.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import cedarpy
 import msgspec
@@ -91,6 +91,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Which clauses of the slice hold, in their order; None where Cedar could not tell."""
 
 
+class Ground(NamedTuple):
+    """What a right puts to Cedar as long as its counters are within what it gives."""
+
+    right: object
+    """The very right: grounds are kept by its identity."""
+    part: Slice
+    facts: Facts
+
+
 class _Table:
     """Cedar's answers for one slice and one set of facts, each kept when it was first needed."""
 
@@ -116,6 +125,7 @@ class Engine:
         self._slices: _Kept[_SliceKey, Slice] = _Kept(slices_alive)
         self._facts: _Kept[Facts, cedarpy.Entities] = _Kept(limits.FACTS_ALIVE)
         self._tables: _Kept[tuple[Slice, Facts], _Table] = _Kept(limits.TABLES_ALIVE)
+        self.grounds: _Kept[int, Ground] = _Kept(limits.RIGHTS_ALIVE)
         self._on_fault = on_fault
 
     def slice(
