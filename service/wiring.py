@@ -58,7 +58,9 @@ def _log_fault(verdict: Verdict) -> None:
 
 
 async def _watch_catalog(context: Context) -> None:
-    while True:
+    """Until it is cancelled, also where asyncio.wait_for inside a driver forgot that it was."""
+    task = asyncio.current_task()
+    while task is not None and not task.cancelling():
         await asyncio.sleep(REFRESH_S)
         await _refresh(context)
 
