@@ -32,6 +32,8 @@ class OverrideList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is overridden at an instant, by feature. It is one page: there are few."""
 
     items: list[OverrideView]
+    next_cursor: str | None = None
+    """Always null, as on the last page of any list."""
 
 
 async def put(context: Context, order: Order, tenant_id: str, feature_id: str, wish: Wish) -> Reply:

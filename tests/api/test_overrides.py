@@ -107,8 +107,9 @@ async def test_what_held_at_an_instant_in_the_past_is_answered(acme, clock):
     assert at[3].status_code == 404
     early = (await acme.get(ALL, params={"at": "2026-11-23T12:00:00+01:00"})).json()["items"]
     assert [(one["featureId"], one["included"]) for one in early] == [("ai-tokens", 1)]
-    present = (await acme.get(ALL)).json()["items"]
-    assert [(one["featureId"], one["value"]) for one in present] == [("max-projects", 70)]
+    present = (await acme.get(ALL)).json()
+    assert [(one["featureId"], one["value"]) for one in present["items"]] == [("max-projects", 70)]
+    assert present["nextCursor"] is None
 
 
 async def test_each_type_of_feature_has_its_own_terms(acme):
