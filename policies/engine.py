@@ -100,6 +100,10 @@ class Ground(NamedTuple):
     facts: Facts
 
 
+_UNASKED: Final = Answer(verdict=Verdict(outcome="indeterminate"))
+"""Stands for what no table has yet."""
+
+
 class _Table:
     """Cedar's answers for one slice and one set of facts, each kept when it was first needed."""
 
@@ -107,7 +111,8 @@ class _Table:
 
     def __init__(self, cuts: Cuts) -> None:
         self.cuts = cuts
-        self.answers: dict[tuple[Hashable, Place], Answer] = {}
+        self.answers: dict[tuple[Hashable, Place], Answer | None] = {}
+        """None is a cell without an answer that holds in all of it: there Cedar is asked each time."""
         self.variants: set[Hashable] = set()
         """What callers said, as far as guards read it: each has answers of its own (R5)."""
 
@@ -161,22 +166,20 @@ class Engine:
             (part, facts), lambda: _Table(table.cuts(bounds, facts.bounding(), part.axes))
         )
         requested = question.requested
-        sums = (question.drawn + requested, *[level + requested for level in question.caps])
+        levels = (question.drawn, *question.caps)
+        sums = tuple([level + requested for level in levels])
         said = tuple([question.request.get(name) for name in part.request_keys])
-        if len(sums) != part.axes or min(sums) < 0 or max(sums) > table.SUM_MAX:
+        if len(levels) != part.axes or min(levels) < 0 or max(sums) > table.SUM_MAX:
             return self._direct(part, facts, question)
         place = kept.cuts.place(sums)
-        known = kept.answers.get((said, place))
-        if known is not None:
-            return known
-        if said not in kept.variants and len(kept.variants) >= limits.TABLE_VARIANTS:
-            return self._direct(part, facts, question)
-        kept.variants.add(said)
-        answer = self._cell(part, facts, question, kept.cuts.ends(place))
-        if answer is None:
-            return self._direct(part, facts, question)
-        kept.answers[said, place] = answer
-        return answer
+        known = kept.answers.get((said, place), _UNASKED)
+        if known is _UNASKED:
+            if said not in kept.variants and len(kept.variants) >= limits.TABLE_VARIANTS:
+                return self._direct(part, facts, question)
+            kept.variants.add(said)
+            known = self._cell(part, facts, question, kept.cuts.ends(place))
+            kept.answers[said, place] = known
+        return self._direct(part, facts, question) if known is None else known
 
     def ceilings(self, part: Slice, facts: Facts, request: dict[str, str]) -> tuple[int | None, ...] | None:
         """The highest sum of each axis that Cedar allows, what was drawn first; None if it allows nothing.
@@ -201,9 +204,13 @@ class Engine:
     def _cell(
         self, part: Slice, facts: Facts, question: Question, ends: tuple[table.Sums, table.Sums]
     ) -> Answer | None:
-        """The one answer of a cell, asked at both of its ends; None for errors and where the ends differ."""
+        """The one answer of a cell, asked at both of its ends; None for errors and where the ends differ.
+
+        Every clause that reads usage holds up to a number and fails past it, so one that changes inside a
+        cell differs between its ends: wherever the cuts lie, no answer is kept that does not hold throughout.
+        """
         low, high = (
-            self._direct(part, facts, _at(sums, question.request, split=split))
+            self._asked(part, facts, _at(sums, question.request, split=split))
             for sums, split in zip(ends, (False, True), strict=True)
         )
         if low.verdict.errors or high.verdict.errors:
@@ -215,7 +222,13 @@ class Engine:
         return low
 
     def _direct(self, part: Slice, facts: Facts, question: Question) -> Answer:
-        verdict = self.evaluate(part, facts, question)
+        answer = self._asked(part, facts, question)
+        if answer.verdict.errors:
+            self._tell(answer.verdict)
+        return answer
+
+    def _asked(self, part: Slice, facts: Facts, question: Question) -> Answer:
+        verdict = self._verdict(part, facts, question)
         return Answer(verdict=verdict, holds=self.probe(part, facts, question) if part.clauses else ())
 
     def _tell(self, verdict: Verdict) -> None:
@@ -229,13 +242,17 @@ class Engine:
         not reach `whenUnavailable`.
         """
         _refuse(part, question)
-        try:
-            verdict = _read(part, self._ask(part, part.handle, facts, question))
-        except BaseException as error:  # noqa: BLE001 - a panic of Cedar is no Exception; _fault sorts
-            verdict = Verdict(outcome="indeterminate", errors=(_fault(error),))
+        verdict = self._verdict(part, facts, question)
         if verdict.errors:
             self._tell(verdict)
         return verdict
+
+    def _verdict(self, part: Slice, facts: Facts, question: Question) -> Verdict:
+        """Cedar's answer; nobody is told of its errors."""
+        try:
+            return _read(part, self._ask(part, part.handle, facts, question))
+        except BaseException as error:  # noqa: BLE001 - a panic of Cedar is no Exception; _fault sorts
+            return Verdict(outcome="indeterminate", errors=(_fault(error),))
 
     def probe(self, part: Slice, facts: Facts, question: Question) -> tuple[bool | None, ...]:
         """Which clauses hold, in the order of `part.clauses`; None where Cedar could not tell. One call."""

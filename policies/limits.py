@@ -166,6 +166,8 @@ TERMS_ALIVE: Final = 40_000
 """Terms in the plan versions that one worker keeps: about 40 MB."""
 TABLES_ALIVE: Final = 8_192
 """Decision tables of one worker, one for each slice and set of facts: about 16 MB."""
+TABLE_CELLS: Final = 64
+"""Cells of one table and request context: two numbers on what was drawn and one on each of CAPS make 48."""
 TABLE_VARIANTS: Final = 16
 """Distinct request contexts that a table keeps answers for (R5); past it Cedar is asked each time."""
 SNAPSHOTS_ALIVE: Final = 20_000

@@ -41,6 +41,18 @@ def test_a_guard_that_errs_opens_nothing_whatever_the_feature_says(condition, st
     assert (answer.allowed, answer.outcome, answer.degraded) == (False, "indeterminate", True)
 
 
+@pytest.mark.parametrize("condition", [ERRS, MISSING, OVERFLOWS])
+@pytest.mark.parametrize("stance", ["allow", "deny", "lastKnown"])
+def test_nor_does_it_while_the_counters_cannot_be_read(condition, stance):
+    feature = msgspec.structs.replace(plans.TOKENS, when_unavailable=stance)
+    right = plans.right(plans.metered(), feature, guards=(guard(condition),))
+    request = decide.Request(feature_id=feature.id, quantity=1)
+    answer = decide.unavailable(
+        Engine(), right, request, Levels(), now=plans.NOW, decision_id="dec_1", catalog_hash="sha256:0"
+    )
+    assert (answer.allowed, answer.outcome, answer.degraded) == (False, "indeterminate", True)
+
+
 def test_a_guard_that_holds_stands_beside_one_that_errs():
     both = (guard(ERRS, "broken"), guard("true", "holds"))
     answer = decided(plans.right(VOICE, plans.VOICE, guards=both))
