@@ -247,9 +247,9 @@ def _fallback(
         found = _finding(floor, degraded=True, explain=False)
         return msgspec.structs.replace(found, clauses=_clauses(floor, facts_only=True)) if explain else found
     told = asked is not None and asked.verdict.outcome != "indeterminate"
-    # A guard that could not be asked might have refused, so nothing is opened past it (R2).
-    barred = floor.verdict.guard_erred or (asked is not None and asked.verdict.guard_erred)
-    stance: WhenUnavailable = "deny" if barred else _stance(right)
+    # A guard that could not be asked might have refused, so nothing is opened past it (R2). It reads no
+    # usage, so what it says on unused counters it says on any.
+    stance: WhenUnavailable = "deny" if floor.verdict.guard_erred else _stance(right)
     case = Case(right=right, balance=None, requested=request.quantity)
     line = ReasonLine(
         policy_id=None,

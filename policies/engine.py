@@ -80,7 +80,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
     """What went wrong, in Cedar's words: for the log, not for callers."""
     guard_erred: bool = False
-    """One of the errors is a guard's: then no fallback may open anything (R2)."""
+    """A guard erred, or could not be asked: then no fallback may open anything (R2)."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +252,7 @@ class Engine:
         try:
             return _read(part, self._ask(part, part.handle, facts, question))
         except BaseException as error:  # noqa: BLE001 - a panic of Cedar is no Exception; _fault sorts
-            return Verdict(outcome="indeterminate", errors=(_fault(error),))
+            return Verdict(outcome="indeterminate", errors=(_fault(error),), guard_erred=part.guarded)
 
     def probe(self, part: Slice, facts: Facts, question: Question) -> tuple[bool | None, ...]:
         """Which clauses hold, in the order of `part.clauses`; None where Cedar could not tell. One call."""
@@ -268,7 +268,7 @@ class Engine:
         )
 
     def _ask(self, part: Slice, handle: Any, facts: Facts, question: Question) -> cedarpy.AuthzResult:
-        if part.fault is not None:
+        if part.fault is not None and not part.policies:
             raise ValueError(part.fault)
         request = {
             "principal": _PRINCIPAL,
@@ -354,10 +354,15 @@ def _entities(facts: Facts) -> cedarpy.Entities:
 
 
 def _read(part: Slice, answer: cedarpy.AuthzResult) -> Verdict:
-    """R2: a Deny with a forbid that matched stands; any other answer with an error in it is none."""
+    """R2: a Deny with a forbid that matched stands; any other answer with an error in it is none.
+
+    Of a slice with a fault only the guards were asked.
+    """
     reasons = set(answer.diagnostics.reasons)
     matched = tuple(policy for place, policy in part.places.items() if place in reasons)
     errors = tuple(sorted(_named(part, error) for error in answer.diagnostics.errors))
+    if part.fault is not None:
+        errors = (*errors, part.fault)
     if len(matched) != len(reasons):
         raise LookupError(f"Cedar names policies that this slice does not have: {reasons}.")
     if answer.decision is cedarpy.Decision.Deny and (matched or not errors):

@@ -23,6 +23,7 @@ class Slice:
         "fault",
         "feature",
         "feature_id",
+        "guarded",
         "handle",
         "permits",
         "places",
@@ -52,6 +53,7 @@ class Slice:
         self.policies = policies
         self.permits = tuple(policy for policy in policies if policy.effect == "permit")
         self.stated = stated or {}
+        self.guarded = bool(guards)
         self.request_keys = tuple(sorted({key for guard in guards for key in guard.request_keys}))
         self.tags = tuple(sorted({tag for guard in guards for tag in guard.tags}))
         self.axes = axes
@@ -78,23 +80,36 @@ class Slice:
 
 
 def parsed(plan: PlanVersion, feature: Feature, guards: tuple[Guard, ...]) -> Slice:
-    """The policies that decide a feature for who stands on a plan; what cannot be compiled has a fault."""
+    """The policies that decide a feature for who stands on a plan.
+
+    What cannot be compiled has a fault, and still its guards if those can be: they go on refusing.
+    """
     terms = plan.terms.get(feature.id)
-    try:
-        permits = cedar.policies(plan, feature.id) if terms is not None else cedar.off_plan(feature)
+    axes = 1 + (len(terms.caps) if isinstance(terms, MeteredTerms) else 0)
+
+    def made(policies: tuple[Policy, ...], fault: str | None = None) -> Slice:
         return Slice(
             feature.id,
-            (*permits, *cedar.guards(guards, feature.id)),
+            policies,
             context=feature.context,
+            fault=fault,
             plan=plan,
             feature=feature,
             stated=cedar.stated(plan.plan_id, feature),
             guards=guards,
-            axes=1 + (len(terms.caps) if isinstance(terms, MeteredTerms) else 0),
+            axes=axes,
         )
+
+    forbids = cedar.guards(guards, feature.id)
+    try:
+        permits = cedar.policies(plan, feature.id) if terms is not None else cedar.off_plan(feature)
+        return made((*permits, *forbids))
     except (ValueError, LookupError) as error:
         fault = f"{plan.version} {feature.id}: {error!r}"
-        return Slice(feature.id, fault=fault, plan=plan, feature=feature)
+    try:
+        return made(forbids, fault)
+    except ValueError:
+        return made((), fault)
 
 
 def _bounds(clauses: Iterable[Clause]) -> tuple[Bound, ...] | None:
