@@ -1,10 +1,10 @@
-"""Lets go of what has served its time: journal entries, rejected events, old answers, past counters."""
+"""Lets go of what has served its time: journal entries, rejected events, answers, counters, decisions."""
 
 from datetime import datetime, timedelta
 
 from jobs.context import JobContext
 from policies import limits
-from store import flush, postgres, queries
+from store import decisions, flush, postgres, queries
 from store.certify import COUNTER_LIFE
 
 sql = queries.Queries("retention")
@@ -25,4 +25,8 @@ async def run(context: JobContext, now: datetime) -> str:
     for query, age in ages:
         async with postgres.transaction(context.pool) as connection:
             gone += await postgres.execute(connection, query, {"before": now - age})
-    return f"{gone} rows" if gone else ""
+    async with postgres.transaction(context.pool) as connection:
+        days = await decisions.drop_old(connection, now=now)
+    told = [f"{gone} rows"] if gone else []
+    told += [f"{days} days of decisions"] if days else []
+    return ", ".join(told)

@@ -201,6 +201,12 @@ def named(snapshot: Snapshot, offer: Offer) -> tuple[set[str], set[str]]:
     return plans, {addon.addon_version for phase in phases for addon in phase.addons}
 
 
+def stood_on(snapshot: Snapshot, at: datetime) -> Subscription | None:
+    """The subscription that a tenant is on at an instant, or was on last; None before the first began."""
+    begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
+    return max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER, default=None)
+
+
 def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
     """The guards whose scope a feature is in."""
     return tuple(guard for guard in offer.guards if guard.features is None or feature_id in guard.features)
@@ -244,10 +250,9 @@ def _eligible(snapshot: Snapshot, feature_id: str, at: datetime) -> list[Grant]:
 
 def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -> _Place:
     """On the subscription that is alive, else on the last one that was; one yet to begin is none."""
-    begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
-    if not begun:
+    held = stood_on(snapshot, at)
+    if held is None:
         return _Place()
-    held = max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER)
     phase = subscription.phase_at(held, at)
     status: BillingStatus = "ended" if phase is None else subscription.billing_status_at(held, at)
     if status == "ended" and offer.fallback_plan is not None and not snapshot.closed:

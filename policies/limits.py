@@ -204,3 +204,17 @@ FLUSH_INTERVAL_S: Final = 0.25
 """How often a flush begins."""
 TRIM_DELAY_S: Final = 900
 """Journal entries stay this long after their commit, so that a restore of Postgres loses no usage."""
+DECISION_LOG_ENTRIES: Final = 20_000
+"""Decisions that wait to be made rows in one API process: a second of denials, about 20 MB."""
+DECISION_LOG_BYTES: Final = 64_000_000
+"""Rows of one API process that wait for Postgres; what comes after that is dropped and counted."""
+DECISION_LOG_DAYS: Final = 30
+"""How long decisions are kept to be looked at, run again and replayed: a month of use."""
+HISTORY_DAYS: Final = BACKDATE_DAYS
+"""How far back a decision may be asked `at`: as far as a subscription reaches; events are kept as long."""
+REPLAY_DECISIONS: Final = 1_000_000
+"""Logged decisions of one replay on the command line, newest first: some minutes of one processor."""
+REPLAY_HTTP_DECISIONS: Final = 20_000
+"""The same over HTTP, whose caller waits for the answer: a few seconds, and about 30 MB."""
+REPLAY_TENANTS: Final = 20
+"""Tenants, and examples of each kind of change, that a replay names; the rest is counted."""

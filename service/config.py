@@ -26,6 +26,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     redis_config_forbidden: bool = False
     """A managed Redis that refuses CONFIG: its settings cannot be verified, which you answer for."""
     postgres_connections: int = 8
+    decision_log_sample: int = 100
+    """Of allows one in so many is kept in the decision log; 1 keeps all, 0 none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -43,6 +45,8 @@ class _WrongError(Exception):
 
 REQUIRED = ("database_url", "redis_url")
 _NUMBER = re.compile("[1-9][0-9]{0,3}")
+_OR_NONE = {"METERGATE_DECISION_LOG_SAMPLE"}
+"""Numbers that may be 0."""
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -92,8 +96,9 @@ def _value(variable: str, text: str, kind: object) -> object:
             raise _WrongError(f"{variable} is to be 1 or 0, not `{text}`")
         return text.lower() in _TRUE
     if kind is int:
-        if not _NUMBER.fullmatch(text):
-            raise _WrongError(f"{variable} is to be a whole number from 1 to 9999, not `{text}`")
+        least = 0 if variable in _OR_NONE else 1
+        if not _NUMBER.fullmatch(text) and not (least == 0 and text == "0"):
+            raise _WrongError(f"{variable} is to be a whole number from {least} to 9999, not `{text}`")
         return int(text)
     if text not in get_args(kind):
         raise _WrongError(f"{variable} is to be one of {', '.join(get_args(kind))}, not `{text}`")

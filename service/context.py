@@ -7,6 +7,7 @@ import msgspec
 from policies.engine import Engine
 from service.clock import Clock
 from service.config import Config
+from service.decision_log import DecisionLog
 from service.following import Follower
 from service.last_known import LastKnown
 from service.rights import Rights
@@ -32,6 +33,7 @@ class Context:
     engine: Engine
     rights: Rights
     last_known: LastKnown
+    decisions: DecisionLog
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

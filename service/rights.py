@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from policies import limits
+from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
 from policies.entitlement import Right, Snapshot
@@ -18,6 +19,8 @@ class Given(msgspec.Struct, frozen=True):
 
     counted: tuple[int, ...]
     request: Request
+    levels: Levels | None
+    """What was counted, as it was read for the right."""
     decision: Decision
 
 

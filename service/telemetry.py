@@ -63,6 +63,11 @@ TABLE: Final = (
         labels=("outcome", "reason", "degraded"),
     ),
     Metric(
+        name="metergate_decision_log_dropped_total",
+        kind="counter",
+        help="Decisions that the decision log had no room for.",
+    ),
+    Metric(
         name="metergate_events_total",
         kind="counter",
         help="Usage events, by what became of them: accepted, duplicate, rejected, retry.",

@@ -11,6 +11,7 @@ from policies.engine import Engine, Verdict
 from service.clock import Clock, SystemClock
 from service.config import Config
 from service.context import Context
+from service.decision_log import DecisionLog
 from service.following import REFRESH_S, Follower
 from service.last_known import LastKnown
 from service.rights import Rights
@@ -38,16 +39,19 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         engine=Engine(on_fault=_log_fault),
         rights=Rights(),
         last_known=LastKnown(),
+        decisions=DecisionLog(pool, sample=config.decision_log_sample),
     )
-    watcher = None
+    tasks: list[asyncio.Task[None]] = []
     try:
         await _refresh(context)
-        watcher = asyncio.create_task(_watch_catalog(context))
+        tasks.append(asyncio.create_task(_watch_catalog(context)))
+        tasks.append(asyncio.create_task(context.decisions.run()))
         yield context
     finally:
-        if watcher is not None:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await context.decisions.close()
         await context.snapshots.close()
         await redis.close()
         await pool.close()

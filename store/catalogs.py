@@ -82,13 +82,11 @@ class Catalogs:
         known = self.known(plans, addons)
         if known is not None:
             return known
+        active = self.active.hash if self.active else None
         async with postgres.transaction(self._pool) as connection:
-            params = {"versions": list(plans), "active": self.active.hash if self.active else ""}
-            bodies = await postgres.scalars(connection, sql.plan_versions, params)
-            params["versions"] = list(addons)
-            added = await postgres.scalars(connection, sql.addon_versions, params)
-        read_plans = [self._shared(msgspec.json.decode(body, type=PlanVersion)) for body in bodies]
-        read_addons = [self._shared(msgspec.json.decode(body, type=AddonVersion)) for body in added]
+            read = await read_versions(connection, plans, addons, lines_of=active)
+        read_plans = [self._shared(plan) for plan in read.plans.values()]
+        read_addons = [self._shared(addon) for addon in read.addons.values()]
         self._keep(read_plans, read_addons)
         # A refresh may have emptied the memory while we waited, and it has a bound: these are given anyhow.
         return Versions(
@@ -115,6 +113,22 @@ class Catalogs:
             for feature_id, feature in noun.features.items()
         }
         return msgspec.structs.replace(noun, features=features)
+
+
+async def read_versions(
+    connection: postgres.Connection, plans: Collection[str], addons: Collection[str], *, lines_of: str | None
+) -> Versions:
+    """The bodies of versions, those that are kept, with the lines of a catalog where it has them."""
+    params = {"versions": list(plans), "active": lines_of or ""}
+    bodies = await postgres.scalars(connection, sql.plan_versions, params)
+    params["versions"] = list(addons)
+    added = await postgres.scalars(connection, sql.addon_versions, params)
+    read_plans = [msgspec.json.decode(body, type=PlanVersion) for body in bodies]
+    read_addons = [msgspec.json.decode(body, type=AddonVersion) for body in added]
+    return Versions(
+        plans={plan.version: plan for plan in read_plans},
+        addons={addon.version: addon for addon in read_addons},
+    )
 
 
 async def read_active_hash(connection: postgres.Connection) -> str | None:

@@ -271,3 +271,20 @@ create table journal_quarantine (
   found_at         timestamptz not null,
   primary key (shard, entry_id)
 );
+
+-- What was answered ------------------------------------------------------------------------------------
+
+-- The decision log: denials, what could not be decided, and every so-manieth allow. By day; days are dropped.
+create table decisions (
+  tenant_id        text not null,
+  as_of            timestamptz not null,           -- the instant that it was decided for
+  decision_id      text not null,
+  feature_id       text not null,
+  outcome          text not null,
+  reason           text not null,
+  weight           integer not null,               -- how many answers it stands for: N of a sampled allow, else 1
+  body             json not null,                  -- policies.logged.Logged, as it was written
+  primary key (tenant_id, as_of, decision_id)
+) partition by range (as_of);
+create index decisions_by_time on decisions (as_of, decision_id);
+create index decisions_by_id on decisions (decision_id);

@@ -36,6 +36,7 @@ _SCHEME: Final = {
 }
 _PATH: Final = {
     "tenantId": (wire.TenantId, "The tenant."),
+    "decisionId": (wire.CallerId, "The decision, by its id."),
     "featureId": (wire.CatalogId, "The feature."),
     "grantId": (wire.CallerId, "The grant."),
     "keyId": (wire.CallerId, "The key, by its id; never its secret."),

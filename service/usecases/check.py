@@ -71,8 +71,12 @@ def whole(place: int) -> str:
     return ""
 
 
-async def check(context: Context, questions: Sequence[Question], pointer: Pointer = whole) -> list[Decision]:
+async def check(
+    context: Context, questions: Sequence[Question], pointer: Pointer = whole, *, noted: bool = True
+) -> list[Decision]:
     """The decisions, in order; `pointer` says where each question stands, for naming its bad fields.
+
+    They go to the decision log unless `noted` says otherwise.
 
     Errors: InvalidError for what a feature does not take (a key of the context, an entity, decimals);
     UnavailableError when a tenant is in no cache and Postgres is away, or no catalog is active.
@@ -88,10 +92,10 @@ async def check(context: Context, questions: Sequence[Question], pointer: Pointe
         cases = await _cases(context, questions, pointer, now)
         found = await _read(context, cases, now)
     if found is None:
-        decisions = [_degraded(context, case, now) for case in cases]
+        decisions = [_degraded(context, case, now, noted=noted) for case in cases]
     else:
         decisions = [
-            _decided(context, case, got, now, degraded=case.question.tenant_id in doubtful)
+            _decided(context, case, got, now, degraded=case.question.tenant_id in doubtful, noted=noted)
             for case, got in zip(cases, found, strict=True)
         ]
     for place, case in enumerate(cases):
@@ -115,7 +119,7 @@ async def entitlements(
         for feature in offer.features.values()
         if feature.entity != "required" or entity_id is not None
     ]
-    decisions = await check(context, questions)
+    decisions = await check(context, questions, noted=False)  # a list that is looked at is no use
     return decisions, (await context.snapshots.get(tenant_id)).version
 
 
@@ -260,17 +264,23 @@ async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Le
     return frozenset()
 
 
-def _decided(context: Context, case: _Case, found: Levels, now: datetime, *, degraded: bool) -> Decision:
+def _decided(
+    context: Context, case: _Case, found: Levels, now: datetime, *, degraded: bool, noted: bool
+) -> Decision:
     """The decision; the last one with its instant and id anew, where what it depends on is the same."""
     standing, request, plain = case.standing, case.request, not (degraded or case.question.explain)
     given = standing.given
     if given is not None and plain and given.counted == found.values and given.request == request:
-        return msgspec.structs.replace(given.decision, as_of=now, decision_id=ids.DECISIONS.new())
+        again = msgspec.structs.replace(given.decision, as_of=now, decision_id=ids.DECISIONS.new())
+        if noted:
+            context.decisions.note(again, standing, request, given.levels)
+        return again
+    read = levels.read(standing.right, request.entity_id, found.values) if case.want.fields else None
     decision = decide.decide(
         context.engine,
         standing.right,
         request,
-        levels.read(standing.right, request.entity_id, found.values) if case.want.fields else None,
+        read,
         now=now,
         decision_id=ids.DECISIONS.new(),
         catalog_hash=standing.offer.hash,
@@ -278,7 +288,9 @@ def _decided(context: Context, case: _Case, found: Levels, now: datetime, *, deg
         explain=case.question.explain,
     )
     if plain and decision.outcome != "indeterminate":
-        standing.given = Given(found.values, request, decision)
+        standing.given = Given(found.values, request, read, decision)
+    if noted:
+        context.decisions.note(decision, standing, request, read, stale=degraded)
     return decision
 
 
@@ -290,16 +302,21 @@ async def _explained(context: Context, case: _Case, found: Levels | None, decisi
     return await explaining.explained(context, case.standing, case.request, read, decision)
 
 
-def _degraded(context: Context, case: _Case, now: datetime) -> Decision:
+def _degraded(context: Context, case: _Case, now: datetime, *, noted: bool) -> Decision:
     """Without Redis: boolean and static features are decided as ever, metered ones by `whenUnavailable`."""
+    standing = case.standing
     recalled = context.last_known.recall(case.want, now) if case.want.fields else None
-    return decide.unavailable(
+    read = levels.read(standing.right, case.question.entity_id, recalled) if recalled else None
+    decision = decide.unavailable(
         context.engine,
-        case.standing.right,
+        standing.right,
         case.request,
-        levels.read(case.standing.right, case.question.entity_id, recalled) if recalled else None,
+        read,
         now=now,
         decision_id=ids.DECISIONS.new(),
-        catalog_hash=case.standing.offer.hash,
+        catalog_hash=standing.offer.hash,
         explain=case.question.explain,
     )
+    if noted:
+        context.decisions.note(decision, standing, case.request, read, away=True)
+    return decision

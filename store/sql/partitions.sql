@@ -1,7 +1,7 @@
 -- name: existing
--- The partitions of the two tables that grow by month.
+-- The partitions of tables, by name.
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-where i.inhparent in ('usage_events'::regclass, 'usage_keys'::regclass);
+where i.inhparent = any(%(tables)s::text[]::regclass[]);
 
 -- name: take_lock
 -- Until the transaction ends, nobody else makes partitions.
