@@ -30,7 +30,11 @@ COMMANDS: Final = (
     ),
     Later("catalog", module="catalog", summary="Check, publish and read the plan files."),
     Later("check", module="check", summary="Ask whether a tenant may use a feature now, and why."),
-    Later("decisions", module="decisions", summary="See what was decided, and decide it again."),
+    Later(
+        "decisions",
+        module="decisions",
+        summary="See what was decided, on what it stood, and decide it again.",
+    ),
     Later("tenant", module="tenant", summary="See and change tenants and what they are subscribed to."),
     Later("key", module="key", summary="Make, list, replace and end the keys of programs that call the API."),
     Later("job", module="job", summary="List the regular jobs, and run one now."),

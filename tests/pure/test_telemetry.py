@@ -41,7 +41,7 @@ def test_counters_and_gauges_are_told_with_their_labels():
     assert told["metergate_events_total", ("accepted",)] == 7
     assert told["metergate_up", ("redis",)] == 1
     assert told[f"{DURATION}_count", ("GET", "/y")] == 1
-    assert samples(Telemetry()) == {}
+    assert samples(Telemetry()) == {("metergate_decision_log_dropped_total", ()): 0}
 
 
 def test_what_is_measured_is_explained():
