@@ -48,6 +48,9 @@ Slug = Literal[
     "duplicate-guard",
     "cedar",
     "check-failed",
+    # what the catalog itself asks for
+    "test-failed",
+    "invariant",
     # this version
     "not-supported",
     "no-effect-yet",
@@ -94,6 +97,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """The offending line, or the part of a long line around the place."""
     caret: int = 0
     """Where in `excerpt` the offending text begins, from 0."""
+    name: str = ""
+    """Of the invariant that is violated, or the test that failed: what it is called in its file."""
 
     def sentence(self) -> str:
         """The finding on one line, without its place."""
@@ -123,14 +128,21 @@ class Findings:
         self.errors = 0
         """Errors so far, kept or not: one is enough to refuse the catalog."""
 
-    def error(self, at: Place, slug: Slug, message: str, hint: str = "") -> None:
+    def error(self, at: Place, slug: Slug, message: str, hint: str = "", *, name: str = "") -> None:
         """Notes what must be mended before the catalog can be published."""
         self.errors += 1
-        self._add(at, "error", slug, message, hint)
+        self._add(at, "error", slug, message, hint, name=name)
 
-    def warning(self, at: Place, slug: Slug, message: str, hint: str = "") -> None:
+    def warning(self, at: Place, slug: Slug, message: str, hint: str = "", *, name: str = "") -> None:
         """Notes what may stay as it is."""
-        self._add(at, "warning", slug, message, hint)
+        self._add(at, "warning", slug, message, hint, name=name)
+
+    def place(self, source: str) -> Place:
+        """What stands in a line: `plans/pro.yaml:14`."""
+        path, _, number = source.rpartition(":")
+        line = self._line(Place(path=path, line=int(number)))
+        text = line.strip()
+        return Place(path=path, line=int(number), column=len(line) - len(line.lstrip()) + 1, text=text)
 
     def suggest(self, word: str, known: Iterable[str]) -> str:
         """`did you mean "included"?`, or nothing when no known word is near."""
@@ -150,13 +162,15 @@ class Findings:
             found.append(_finding(Place(path=found[-1].path), severity, "too-many", more, ""))
         return tuple(found)
 
-    def _add(self, at: Place, severity: Severity, slug: Slug, message: str, hint: str) -> None:
+    def _add(
+        self, at: Place, severity: Severity, slug: Slug, message: str, hint: str, *, name: str = ""
+    ) -> None:
         if (at, message) in self._kept:
             return
         if len(self._kept) >= limits.CATALOG_FINDINGS:
             self._omitted += 1
             return
-        found = _finding(at, severity, slug, message, hint)
+        found = msgspec.structs.replace(_finding(at, severity, slug, message, hint), name=name)
         if at.text:
             excerpt, caret = _excerpt(self._line(at), at.column - 1)
             found = msgspec.structs.replace(found, excerpt=excerpt, caret=caret)

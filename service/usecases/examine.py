@@ -18,7 +18,8 @@ from typing import Final
 
 import msgspec
 
-from policies import limits, validation
+from policies import limits, proof, validation
+from policies.case_runner import Tested
 from policies.compiler import build
 from policies.compiler.findings import Finding
 from policies.model import Catalog
@@ -38,6 +39,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
     catalog: Catalog | None
     findings: list[Finding]
+    tested: Tested | None = None
+    """What came of its table tests; None where it does not compile."""
 
 
 async def examine(files: Mapping[str, str]) -> Examined:
@@ -66,8 +69,13 @@ def compiled(files: Mapping[str, str]) -> Examined:
                     message=sentence,
                 )
             )
-    broken = any(finding.severity == "error" for finding in findings)
-    return Examined(catalog=None if broken else done.catalog, findings=findings)
+    if _broken_by(findings):
+        return Examined(catalog=None, findings=findings)
+    proven = proof.prove(done, files)
+    findings += proven.findings
+    return Examined(
+        catalog=None if _broken_by(findings) else done.catalog, findings=findings, tested=proven.tested
+    )
 
 
 def apart(
@@ -104,6 +112,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     files = {_text(path): _text(text) for path, text in msgspec.msgpack.decode(said)}
     sys.stdout.buffer.write(msgspec.msgpack.encode(compiled(files)))
+
+
+def _broken_by(findings: Sequence[Finding]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
 
 
 def _broken(files: Mapping[str, str], message: str) -> Examined:
