@@ -26,13 +26,13 @@ _COUNTED: Final = ("static", "metered")
 class DaysSource(Record, frozen=True):
     """A length in days."""
 
-    days: Annotated[int | None, Field(Whole(1, limits.GRACE_DAYS), _DAYS, required=True)] = None
+    days: Annotated[int | None, Field(Whole(1, limits.GRACE_DAYS, "day"), _DAYS, required=True)] = None
 
 
 class TrialSource(Record, frozen=True):
     """The length of a trial."""
 
-    days: Annotated[int | None, Field(Whole(1, limits.TRIAL_DAYS), _DAYS, required=True)] = None
+    days: Annotated[int | None, Field(Whole(1, limits.TRIAL_DAYS, "day"), _DAYS, required=True)] = None
 
 
 Name: TypeAlias = Annotated[str | None, Field(Text(), "The name that customers see.", required=True)]

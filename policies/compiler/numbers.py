@@ -21,7 +21,7 @@ _MONEY: Final = re.compile(
 _EXPONENT: Final = re.compile(r"([1-9][0-9]{0,5})[eE]\+?([0-9]{1,2})")
 _SCALE: Final = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9, "b": 10**9}
 _WORDED: Final = re.compile(r"([0-9]{1,6}) ?(thousand|million|billion|k|m|b)", re.IGNORECASE)
-_UNITS: Final = re.compile(r"([0-9]{1,16}) [A-Za-z]+")
+_UNITS: Final = re.compile(r"([1-9][0-9]{0,15}) ?([A-Za-z%]+)")
 _BOUNDS: Final[Slug] = "out-of-bounds"
 
 
@@ -30,15 +30,15 @@ class Whole(ScalarKind[int]):
 
     says = "a whole number"
 
-    def __init__(self, least: int, most: int) -> None:
-        self.least, self.most = least, most
+    def __init__(self, least: int, most: int, unit: str = "") -> None:
+        self.least, self.most, self._unit = least, most, unit
         number = {"type": "integer", "minimum": least, "maximum": most}
         self.schema = {"anyOf": [number, {"type": "string", "pattern": "^[1-9][0-9]*(_[0-9]+)+$"}]}
 
     def _parse(self, scalar: Scalar) -> int | Refusal:
         """A number in quotes is refused: to an editor it is a text."""
         if not scalar.plain or not _WHOLE.fullmatch(scalar.text):
-            return Refusal(meant(scalar.text))
+            return Refusal(_meant(scalar.text, f", in {self._unit}s" if self._unit else "", self._unit))
         digits = scalar.text.replace("_", "")
         number = int(digits) if len(digits) <= len(str(self.most)) else self.most + 1
         if number > self.most:
@@ -64,7 +64,7 @@ class Quantity(ScalarKind[Decimal]):
             return UNLIMITED
         text = scalar.text.replace("_", "") if scalar.plain and _WHOLE.fullmatch(scalar.text) else scalar.text
         if not _DECIMAL.fullmatch(text):
-            return Refusal(meant(scalar.text))
+            return Refusal(_meant(scalar.text, ", in the unit of the feature"))
         if scalar.plain and "." in text:
             return Refusal(f'a quantity with decimals stands in quotes: write "{text[:40]}"')
         whole, _, fraction = text.partition(".")
@@ -127,8 +127,8 @@ def scaled(value: Decimal, decimals: int) -> int:
     return quantity.parse(f"{value:f}", decimals)
 
 
-def meant(text: str) -> str:
-    """What to write instead of `1,000,000`, `1 million`, `1e6`, `7 days` or `010`; else nothing."""
+def guessed(text: str, unit: str = "") -> int | None:
+    """The number that `1,000,000`, `1 million`, `1e6`, `7 days` or `010` stands for; of another unit none."""
     plain = text.strip()
     number: int | None = None
     if _THOUSANDS.fullmatch(plain):
@@ -137,8 +137,16 @@ def meant(text: str) -> str:
         number = int(match[1]) * 10 ** int(match[2])
     elif match := _WORDED.fullmatch(plain):
         number = int(match[1]) * _SCALE[match[2].lower()]
-    elif match := _UNITS.fullmatch(plain):
+    elif (match := _UNITS.fullmatch(plain)) and unit and match[2].lower() in {unit, f"{unit}s"}:
         number = int(match[1])
     elif re.fullmatch(r"[0-9][0-9_]{0,30}", plain):
         number = int(plain.replace("_", ""))
-    return f"write {number:_}" if number is not None and number <= limits.QUANTITY_MAX else ""
+    return number if number is not None and number <= limits.QUANTITY_MAX else None
+
+
+def _meant(text: str, counted: str, unit: str = "") -> str:
+    """What to write instead of a number in another form; `counted` says in which unit it stands."""
+    number = guessed(text, unit)
+    if number is not None:
+        return f"write {number:_}"
+    return f"write the number alone{counted}" if _UNITS.fullmatch(text.strip()) else ""

@@ -11,7 +11,7 @@ from policies.compiler.fields import FeatureSource
 from policies.compiler.findings import Findings, Place, quoted
 from policies.compiler.kinds import Flag, Text, mismatch
 from policies.compiler.nodes import Mapping, Scalar, Unreadable
-from policies.compiler.numbers import Quantity, Whole, meant
+from policies.compiler.numbers import Quantity, Whole, guessed
 from policies.compiler.terms_fields import METERED, AnyTerms, QuantitySource, TermsNode
 
 
@@ -97,7 +97,8 @@ def _metered(terms: TermsNode, name: str, form: AnyTerms, findings: Findings) ->
         read: QuantitySource | None = form.metered.read(node, name, terms.at, findings)
         return read
     said = node.text if isinstance(node, Scalar) else ""
-    included = said if said == "unlimited" else meant(said).removeprefix("write ") or "1_000"
+    number = guessed(said)
+    included = said if said == "unlimited" else f"{1_000 if number is None else number:_}"
     subject = f"{name} is a metered feature: what {form.giver} gives of it"
     message = mismatch(subject, "a group of fields", node)
     findings.error(node.at, "wrong-terms", message, f"write {form.example % included}")

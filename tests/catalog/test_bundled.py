@@ -1,5 +1,6 @@
 """The bundled catalog: the example that a company copies, and the fixture of all other tests."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -12,10 +13,13 @@ from policies.model import BooleanTerms, InvariantRule, MeteredTerms, StaticTerm
 CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
 
 
+FILES = {path.relative_to(CATALOG).as_posix(): path.read_text("utf-8") for path in CATALOG.rglob("*.*")}
+YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", FILES["README.md"], re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def compiled():
-    files = {path.relative_to(CATALOG).as_posix(): path.read_text("utf-8") for path in CATALOG.rglob("*.*")}
-    return compile_catalog(files)
+    return compile_catalog(FILES)
 
 
 def test_it_has_no_findings_not_even_a_warning(compiled):
@@ -89,6 +93,25 @@ def test_every_kind_of_invariant_is_shown(compiled):
     invariants = compiled.catalog.invariants
     assert [invariant.rule for invariant in invariants] == list(get_args(InvariantRule))
     assert [invariant.exempt for invariant in invariants if invariant.exempt] == [("enterprise",)]
+
+
+def example(first):
+    """The block of the guide that begins so."""
+    (block,) = [block for block in YAML_BLOCKS if block.startswith(first)]
+    return block
+
+
+def test_the_add_on_of_the_guide_is_the_bundled_one(compiled):
+    guide = compile_catalog(FILES | {"addons/token-pack.yaml": example("addon:")})
+    assert guide.findings == ()
+    versions = [each.catalog.addons["token-pack"].version for each in (guide, compiled)]
+    assert versions[0] == versions[1]
+
+
+def test_the_table_test_of_the_guide_is_one():
+    guide = compile_catalog(FILES | {"tests/guide.yaml": example("cases:")})
+    assert guide.findings == ()
+    assert "tests/guide.yaml:2" in {case.source for case in guide.cases}
 
 
 def test_enterprise_has_tokens_without_limit(compiled):
