@@ -129,6 +129,7 @@ def test_paths_are_bounded_and_shown_without_their_tricks():
         "plans/\x1b[2J.yaml",
         "../features.yaml",
         "/etc/x",
+        "plans/.yaml",
     ]
     found = compile_catalog(dict.fromkeys(paths, "plan: x")).findings
     assert msgspec.json.encode(found)

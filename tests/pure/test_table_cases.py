@@ -85,6 +85,7 @@ def test_a_case_has_everything_that_its_file_says():
       message: an hour
 """)
     assert made.findings == ()
+    assert made.cases[0].given.grants[0].effective_at.tzinfo is UTC
     assert made.cases == (
         TableCase(
             name="all of it",
