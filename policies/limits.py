@@ -91,6 +91,8 @@ ADDON_QUANTITY: Final = 100_000
 """How many times one add-on is held; what it gives so many times is one quantity, and bounded as one."""
 GRANTS: Final = 200
 """Grants of one tenant that have not ended: each is a bucket that a draw may have to look at."""
+GRANTS_OF_FEATURE: Final = 50
+"""Those of one feature that have not ended: each is a counter that every check and draw may have to read."""
 GRANTS_CARRIED: Final = 400
 """Grants in one snapshot: all that have not ended, and as many again for late events."""
 GRANT_BACK_DAYS: Final = EVENT_AGE_DAYS

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from redis import exceptions
@@ -23,6 +23,22 @@ CORRECTED_LIFE_S = limits.DEDUPE_DAYS * keyspace.DAY_S
 """How long a shard remembers which corrections it has applied, from the last one on."""
 
 
+class GrantBucket(msgspec.Struct, frozen=True, array_like=True):
+    """A grant as the journal names it: its window and id say its counter. `ends` is its expiry, 0: never."""
+
+    window: str
+    grant_id: str
+    ends: int
+
+
+class GrantRoom(msgspec.Struct, frozen=True):
+    """A grant to draw from: its scaled quantity, and until when (unix seconds) its counter is kept."""
+
+    bucket: GrantBucket
+    size: int
+    life: int
+
+
 class Account(msgspec.Struct, frozen=True):
     """A feature of a tenant in one time window, and how far each of its buckets may be drawn.
 
@@ -36,6 +52,10 @@ class Account(msgspec.Struct, frozen=True):
     included: int
     overage: int | None
     ends: int
+    before: tuple[GrantRoom, ...] = ()
+    """The grants that are drawn before what is included, in order."""
+    after: tuple[GrantRoom, ...] = ()
+    """Those that are drawn after it."""
 
 
 class CapMove(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +87,9 @@ class Correction(msgspec.Struct, frozen=True):
     time_window: str
     field: str
     amount: int
+
+
+_line: Final = msgspec.msgpack.Encoder().encode
 
 
 class Counters:
@@ -221,9 +244,9 @@ def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Co
     return keys.call(scripts.RECORD, RUN_ID, len(accounts), len(batch), MARK_LIFE_S, *head, *body)
 
 
-def _account_arguments(shard: int, account: Account, keys: _Keys) -> tuple[str | int, ...]:
+def _account_arguments(shard: int, account: Account, keys: _Keys) -> list[str | bytes | int]:
     place = keys.place(keyspace.counters(shard, account.tenant_id, account.window)) if account.window else 0
-    return (
+    arguments: list[str | bytes | int] = [
         account.tenant_id,
         account.snapshot_version,
         place,
@@ -231,7 +254,15 @@ def _account_arguments(shard: int, account: Account, keys: _Keys) -> tuple[str |
         account.included,
         -1 if account.overage is None else account.overage,
         account.ends,
-    )
+    ]
+    for grants in (account.before, account.after):
+        arguments.append(len(grants))
+        for grant in grants:
+            bucket = grant.bucket
+            place = keys.place(keyspace.counters(shard, account.tenant_id, bucket.window))
+            field = keyspace.grant_field(account.feature_id, bucket.grant_id)
+            arguments += (place, field, grant.size, grant.life, _line(bucket))
+    return arguments
 
 
 def _forget_copies(tenant_ids: Iterable[str]) -> list[Command]:

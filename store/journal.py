@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from store.counters import CapMove
+from store.counters import CapMove, GrantBucket
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -45,6 +45,8 @@ class Draw(msgspec.Struct, frozen=True, array_like=True):
     included: int
     overage: int
     excess: int
+    grants: tuple[tuple[GrantBucket, int], ...] = ()
+    """The grants that it took something from, and how much."""
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -95,6 +95,19 @@ def bucket_field(feature_id: str, bucket: str) -> str:
     return f"{feature_id}:{bucket}"
 
 
+def grant_window(expires_at: datetime | None) -> str:
+    """Where the counters of grants that expire at one instant stand, `g.1764547200`; `g.0` if they never do.
+
+    By the expiry that a grant was issued with: voiding it leaves its counter where it is.
+    """
+    return f"g.{0 if expires_at is None else int(expires_at.timestamp())}"
+
+
+def grant_field(feature_id: str, grant_id: str) -> str:
+    """The field of what was drawn from a grant over its whole life."""
+    return f"{feature_id}:g:{grant_id}"
+
+
 def cap_field(feature_id: str, per: CapScope, entity_id: str | None) -> str:
     """The field of what was used in a cap's window, by the tenant or by one entity."""
     return f"{feature_id}:e:{entity_id}" if per == "entity" else f"{feature_id}:c"

@@ -213,6 +213,7 @@ create table usage_events (
   drawn_excess     bigint not null default 0,
   properties       jsonb,
   accepted_at      timestamptz not null,
+  drawn_grants     jsonb,                          -- grant id -> amount; null: it took nothing from a grant
   primary key (tenant_id, event_at, digest)
 ) partition by range (event_at);
 

@@ -22,11 +22,14 @@ class Staged(msgspec.Struct, frozen=True):
 
     def moves(self) -> list[tuple[str, str, int, int]]:
         """What it did to counters: (time window, field, amount, end of the window in unix seconds or 0)."""
-        event, found = self.event, []
-        for bucket, amount in zip("iox", msgspec.structs.astuple(self.draw), strict=True):
+        event, draw, found = self.event, self.draw, []
+        for bucket, amount in zip("iox", (draw.included, draw.overage, draw.excess), strict=True):
             if amount:
                 field = keyspace.bucket_field(event.feature_id, bucket)
                 found.append((event.window, field, amount, event.ends))
+        for grant, amount in draw.grants:
+            field = keyspace.grant_field(event.feature_id, grant.grant_id)
+            found.append((grant.window, field, amount, grant.ends))
         found += [(cap.window, cap.field, event.measured, cap.ends) for cap in event.caps if event.measured]
         return found
 
@@ -56,7 +59,8 @@ async def _ensure_partitions(connection: postgres.Connection, staged: Sequence[S
 async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]) -> None:
     async with connection.cursor().copy(sql.copy_events) as copy:
         for place, item in enumerate(staged):
-            event = item.event
+            event, draw = item.event, item.draw
+            grants = {grant.grant_id: amount for grant, amount in draw.grants}
             await copy.write_row(
                 (
                     place,
@@ -72,7 +76,10 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
                     event.quantity,
                     event.measured,
                     event.window,
-                    *msgspec.structs.astuple(item.draw),
+                    draw.included,
+                    draw.overage,
+                    draw.excess,
+                    msgspec.json.encode(grants).decode() if grants else None,
                     msgspec.json.encode(event.properties).decode() if event.properties else None,
                     journal.instant(event.accepted_at),
                 )

@@ -14,6 +14,7 @@ from service import config as configuration
 from service import wiring
 from service.api import (
     auth,
+    balances,
     billing,
     catalogs,
     decision_log,
@@ -55,6 +56,7 @@ ROUTERS: Final[tuple[Routes, ...]] = (
     billing.ROUTES,
     grants.ROUTES,
     overrides.ROUTES,
+    balances.ROUTES,
     tenants.ROUTES,
 )
 """Every module with routes; a new one is added here and nowhere else."""

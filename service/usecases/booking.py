@@ -1,18 +1,20 @@
 """How an event is booked: the buckets it draws from, the caps it moves, its line in the journal."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from policies import balance, limits, usage
 from policies.entitlement import Right, Snapshot
+from policies.grant import Grant
 from policies.model import Interval, MeteredTerms
 from policies.period import Period
 from policies.usage import Usage
 from store import journal, keyspace
 from store.certify import COUNTER_LIFE
-from store.counters import Account, CapMove, Recording
+from store.counters import Account, CapMove, GrantBucket, GrantRoom, Recording
 
 _LONGEST: dict[Interval, timedelta] = {
     "hour": timedelta(hours=1),
@@ -89,6 +91,7 @@ def recording(booked: Booked, snapshot: Snapshot, right: Right, current: Right) 
 
 def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
     room = balance.capacity(right.terms, trial=right.trial)
+    grants = _rooms(right.grants[: limits.GRANTS_OF_FEATURE]) if window else ()
     return Account(
         tenant_id=right.tenant_id,
         snapshot_version=snapshot.version,
@@ -97,7 +100,19 @@ def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Accoun
         included=limits.COUNTER_MAX if room.included is None else room.included,
         overage=room.up_to,
         ends=_life(ends),
+        before=grants[: right.grants_before],
+        after=grants[right.grants_before :],
     )
+
+
+def _rooms(grants: Sequence[Grant]) -> tuple[GrantRoom, ...]:
+    """The grants with their counters: kept as long as an event of the time before they expired may come."""
+    rooms = []
+    for grant in grants:
+        ends = int(grant.expires_at.timestamp()) if grant.expires_at else 0
+        bucket = GrantBucket(keyspace.grant_window(grant.expires_at), grant.id, ends)
+        rooms.append(GrantRoom(bucket, grant.quantity, _life(ends)))
+    return tuple(rooms)
 
 
 def _window(right: Right, current: Right) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from policies.balance import Levels
 from policies.entitlement import Right
+from policies.grant import Grant
 from policies.model import MeteredTerms
 from store import keyspace
 from store.reading import Want
@@ -10,19 +11,31 @@ BUCKETS = ("i", "o", "x")
 
 
 def want(right: Right, entity_id: str | None) -> Want:
-    """The counters of a right: included, overage and excess of its period, then one per cap that applies.
+    """The counters of a right: included, overage and excess of its period, its grants, the caps that apply.
 
     A cap per entity applies only where the request names one.
     """
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
-    assert right.period is not None, "a metered right has a period"
-    window = keyspace.window(right.terms.interval, right.period)
-    fields = [(window, keyspace.bucket_field(right.feature_id, bucket)) for bucket in BUCKETS]
+    fields = of_period(right)
+    fields += [of_grant(grant) for grant in right.grants]
     for cap, span in zip(right.terms.caps, right.cap_windows, strict=True):
         if cap.per == "tenant" or entity_id is not None:
             field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
             fields.append((keyspace.window(cap.interval, span), field))
     return Want(right.tenant_id, tuple(fields))
+
+
+def of_period(right: Right) -> list[tuple[str, str]]:
+    """The counters of its period: included, overage and excess."""
+    assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
+    assert right.period is not None, "a metered right has a period"
+    window = keyspace.window(right.terms.interval, right.period)
+    return [(window, keyspace.bucket_field(right.feature_id, bucket)) for bucket in BUCKETS]
+
+
+def of_grant(grant: Grant) -> tuple[str, str]:
+    """The counter of a grant."""
+    return keyspace.grant_window(grant.expires_at), keyspace.grant_field(grant.feature_id, grant.id)
 
 
 def by_entity(right: Right) -> bool:
@@ -35,8 +48,10 @@ def read(right: Right, entity_id: str | None, values: tuple[int, ...]) -> Levels
     """The values of `want`, in its order, as the levels of the right."""
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     included, overage, excess, *rest = values
-    used = iter(rest)
+    count = len(right.grants)
+    used = iter(rest[count:])
     caps = tuple(
         next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
     )
-    return Levels(included=included, overage=overage, excess=excess, caps=caps)
+    grants = tuple(rest[:count])
+    return Levels(included=included, overage=overage, excess=excess, caps=caps, grants=grants)

@@ -1,5 +1,5 @@
--- Records usage that has already happened: it always counts, drawing included units first, then overage,
--- then excess. One call is one batch of one shard, and one entry of its journal.
+-- Records usage that has already happened: it always counts, drawing grants and included units in the order of
+-- their priority, then overage, then excess. One call is one batch of one shard, and one entry of its journal.
 --
 -- KEYS[1] fence, KEYS[2] journal, KEYS[3] snapshot versions,
 -- KEYS[4..] counters and marks, named by their place.
@@ -7,7 +7,9 @@
 -- ARGV[2] number of accounts, ARGV[3] number of events, ARGV[4] life of marks in seconds
 -- then per account, an account being a feature of a tenant in one time window:
 --   tenant, snapshot version, place of the counters' key (0: moves no counter), field prefix (`ai-tokens:`),
---   included (scaled), overage units allowed (-1: without end), end of life of the counters (unix seconds, 0: none)
+--   included (scaled), overage units allowed (-1: without end), end of life of the counters (unix seconds, 0: none),
+--   number of grants that are drawn before the included units, then each in order: place of the counters' key, field,
+--   quantity (scaled), end of life, name in the journal (one msgpack value); the same of those drawn after them
 -- then per event:
 --   account (from 1), measured quantity (scaled), places of the marks' keys of today, yesterday and the day before,
 --   digest (12 bytes), fingerprint (decimal), payload (one msgpack value), number of caps,
@@ -15,7 +17,7 @@
 -- Reply: one integer per event: 0 accepted, 1 duplicate, 2 the id came with another body,
 --   3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass its bound.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
--- Cost: about 3 us an event. Journal first, counters next, marks last: a script that is torn by a crash leaves at
+-- Cost: about 3 us an event, and 0.3 us for each grant that it looks at. Journal first, counters next, marks last: a script that is torn by a crash leaves at
 -- worst an event without a mark, which the flush recognises.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 local COUNTER_MAX = 9e15
@@ -37,6 +39,15 @@ local function grow(key, field, amount)
   end
 end
 
+local function take_grants()
+  local grants = {}
+  for g = 1, tonumber(take()) do
+    grants[g] = {key = KEYS[tonumber(take())], field = take(), size = tonumber(take())}
+    ends[grants[g].key], grants[g].name = take(), take()
+  end
+  return grants
+end
+
 local accounts = {}
 for a = 1, tonumber(ARGV[2]) do
   local tenant, version = take(), tonumber(take())
@@ -44,19 +55,41 @@ for a = 1, tonumber(ARGV[2]) do
   account.stale = version < tonumber(redis.call('HGET', KEYS[3], tenant) or '0')
   local life = take()
   if account.key then ends[account.key] = life end
+  account.before, account.after = take_grants(), take_grants()
   accounts[a] = account
 end
 
 -- How a quantity spreads over the buckets; policies.balance.draw is the rule, and a test holds the two together.
+-- `taken` gets a pair of grant and amount for each grant that is drawn from.
+local function draw_grants(grants, quantity, taken)
+  for _, grant in ipairs(grants) do
+    if quantity == 0 then break end
+    local amount = math.min(quantity, math.max(0, grant.size - level(grant.key, grant.field)))
+    if amount > 0 then taken[#taken + 1] = {grant, amount} end
+    quantity = quantity - amount
+  end
+  return quantity
+end
 local function draw(account, quantity)
+  local taken = {}
+  quantity = draw_grants(account.before, quantity, taken)
   local i = level(account.key, account.prefix .. 'i')
   local o = level(account.key, account.prefix .. 'o')
   local included = math.min(quantity, math.max(0, account.included - i - o))
-  local rest = quantity - included
+  local rest = draw_grants(account.after, quantity - included, taken)
   local room = account.overage
   if room >= 0 then room = math.max(0, math.max(account.included, i) + room - i - o - included) else room = rest end
   local overage = math.min(rest, room)
-  return included, overage, rest - overage
+  return {included, overage, rest - overage}, taken
+end
+
+-- A draw as the journal has it: an array, whose fourth is there only if a grant was drawn from.
+local function packed(drawn, taken)
+  if #taken == 0 then return cmsgpack.pack(drawn) end
+  local lines = {}
+  for t, pair in ipairs(taken) do lines[t] = '\146' .. pair[1].name .. cmsgpack.pack(pair[2]) end
+  return '\148' .. cmsgpack.pack(drawn[1]) .. cmsgpack.pack(drawn[2]) .. cmsgpack.pack(drawn[3])
+    .. '\220' .. struct.pack('>I2', #taken) .. table.concat(lines)
 end
 
 local replies, payloads, marks, seen = {}, {}, {}, {}
@@ -76,22 +109,23 @@ for e = 1, tonumber(ARGV[3]) do
   else
     local bounded = account.key and level(account.key, account.prefix .. 'x') or 0
     for c = 1, #caps do bounded = math.max(bounded, level(caps[c][1], caps[c][2])) end
-    local included, overage, excess = 0, 0, 0
+    local drawn, taken = {0, 0, 0}, {}
     if account.key then
-      included, overage, excess = draw(account, quantity)
+      drawn, taken = draw(account, quantity)
       bounded = math.max(bounded, level(account.key, account.prefix .. 'i'), level(account.key, account.prefix .. 'o'))
     end
     if bounded + quantity > COUNTER_MAX then replies[e] = 4
     else
       if account.key then
-        grow(account.key, account.prefix .. 'i', included)
-        grow(account.key, account.prefix .. 'o', overage)
-        grow(account.key, account.prefix .. 'x', excess)
+        grow(account.key, account.prefix .. 'i', drawn[1])
+        grow(account.key, account.prefix .. 'o', drawn[2])
+        grow(account.key, account.prefix .. 'x', drawn[3])
       end
+      for _, pair in ipairs(taken) do grow(pair[1].key, pair[1].field, pair[2]) end
       for c = 1, #caps do grow(caps[c][1], caps[c][2], quantity) end
       seen[digest] = fingerprint
       marks[#marks + 1] = {days[1], digest, fingerprint}
-      payloads[#payloads + 1] = '\146' .. payload .. cmsgpack.pack({included, overage, excess}) -- a pair
+      payloads[#payloads + 1] = '\146' .. payload .. packed(drawn, taken) -- a pair
       replies[e] = 0
     end
   end

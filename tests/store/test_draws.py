@@ -1,12 +1,14 @@
 """The record script books as policies.balance.draw says (law 7): the same random history through both."""
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policies import balance, limits
-from policies.balance import Capacity, Levels
+from policies.balance import Capacity, Draw, Levels
 from service.context import Context
-from store.counters import Account, Recording
+from store import journal, keyspace
+from store.counters import Account, GrantBucket, GrantRoom, Recording
 from store.journal import JournalEvent, encode
 from store.reading import Want
 from tests.conftest import NOW
@@ -18,10 +20,21 @@ capacities = st.builds(
     included=st.one_of(st.none(), amounts),
     up_to=st.one_of(st.none(), amounts),
 )
+GRANTS = 4
+turns = st.tuples(st.permutations(range(GRANTS)), st.integers(0, GRANTS), st.integers(0, GRANTS))
+"""Which of the grants hold, in which order, and how many of them are drawn before the included quantity."""
 histories = st.lists(st.tuples(capacities, amounts), min_size=1, max_size=8)
 
 
-def recording(number: int, tenant_id: str, room: Capacity, quantity: int) -> Recording:
+def recording(
+    number: int,
+    tenant_id: str,
+    room: Capacity,
+    quantity: int,
+    *,
+    before: tuple[GrantRoom, ...] = (),
+    after: tuple[GrantRoom, ...] = (),
+) -> Recording:
     digest = number.to_bytes(12) + bytes(4)  # the mark keeps the first 12
     line = JournalEvent(
         kind="record",
@@ -50,6 +63,8 @@ def recording(number: int, tenant_id: str, room: Capacity, quantity: int) -> Rec
         included=limits.COUNTER_MAX if room.included is None else room.included,
         overage=room.up_to,
         ends=0,
+        before=before,
+        after=after,
     )
     return Recording(account, quantity, digest, 1, encode(line))
 
@@ -86,6 +101,84 @@ async def test_script_and_specification_draw_alike(
     fields = tuple((WINDOW, f"f:{bucket}") for bucket in "iox")
     (found,) = await counting.counters.read([Want(tenant_id, fields)])
     assert found.values == (expected.included, expected.overage, expected.excess)
+
+
+def with_grants(
+    room: Capacity, turn: tuple[list[int], int, int], sizes: list[int]
+) -> tuple[Capacity, list[int]]:
+    """The capacity with those grants that hold, and which they are, in the order in which they are drawn."""
+    order, count, before = turn
+    held = order[:count]
+    quantities = tuple(sizes[grant] for grant in held)
+    full = msgspec.structs.replace(room, before=quantities[:before], after=quantities[before:])
+    return full, held
+
+
+def drawn_from(levels: Levels, taken: Draw) -> Levels:
+    return msgspec.structs.replace(
+        levels,
+        included=levels.included + taken.included,
+        overage=levels.overage + taken.overage,
+        excess=levels.excess + taken.excess,
+    )
+
+
+def rooms(held: list[int], sizes: list[int]) -> tuple[GrantRoom, ...]:
+    """Two of the grants share an expiry, and so a key."""
+    return tuple(
+        GrantRoom(GrantBucket(f"g.{grant // 2}", f"grt{grant}", grant // 2), sizes[grant], 0)
+        for grant in held
+    )
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    history=st.lists(st.tuples(capacities, turns, amounts), min_size=1, max_size=8),
+    sizes=st.lists(amounts, min_size=GRANTS, max_size=GRANTS),
+    together=st.booleans(),
+)
+async def test_script_and_specification_draw_alike_from_grants(counting: Context, history, sizes, together):
+    """Grants come, go and change places in mid-history; each keeps what was drawn from it."""
+    tenant_id = f"model-{Numbers.next()}"
+    expected, used, draws, events = Levels(), [0] * GRANTS, [], []
+    for room, turn, quantity in history:
+        full, held = with_grants(room, turn, sizes)
+        at = msgspec.structs.replace(expected, grants=tuple(used[grant] for grant in held))
+        taken = balance.draw(full, at, quantity)
+        assert taken.included + taken.overage + taken.excess + sum(taken.grants) == quantity
+        expected = drawn_from(expected, taken)
+        for grant, amount in zip(held, taken.grants, strict=True):
+            used[grant] += amount
+        drawn = {f"grt{grant}": amount for grant, amount in zip(held, taken.grants, strict=True) if amount}
+        draws.append((taken.included, taken.overage, taken.excess, drawn))
+        found = rooms(held, sizes)
+        split = len(full.before)
+        events.append(
+            recording(Numbers.next(), tenant_id, full, quantity, before=found[:split], after=found[split:])
+        )
+    for batch in [events] if together else [[one] for one in events]:
+        assert set(await counting.counters.record(batch, now=NOW)) == {"accepted"}
+    fields = [(WINDOW, f"f:{bucket}") for bucket in "iox"]
+    fields += [(f"g.{grant // 2}", keyspace.grant_field("f", f"grt{grant}")) for grant in range(GRANTS)]
+    (levels,) = await counting.counters.read([Want(tenant_id, tuple(fields))])
+    assert levels.values == (expected.included, expected.overage, expected.excess, *used)
+    assert await journaled(counting, tenant_id) == draws
+
+
+async def journaled(context: Context, tenant_id: str) -> list[tuple[int, int, int, dict[str, int]]]:
+    """The draws of a tenant as its journal has them: what each bucket of its events gave."""
+    key = keyspace.journal(keyspace.shard_of(tenant_id))
+    (entries,) = (await context.counters.link.send([("XRANGE", key, "-", "+")])).values
+    found = []
+    for entry_id, fields in entries:
+        entry = journal.decode(entry_id, fields)
+        assert entry.damage == ""
+        found += [
+            (draw.included, draw.overage, draw.excess, {one.grant_id: amount for one, amount in draw.grants})
+            for event, draw in entry.events
+            if event.tenant_id == tenant_id
+        ]
+    return found
 
 
 async def test_a_counter_never_passes_its_bound(counting: Context):

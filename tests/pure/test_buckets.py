@@ -1,0 +1,158 @@
+"""The books of every bucket close at every instant, and agree with the account that decisions show."""
+
+from datetime import timedelta
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies import balance, buckets, grant
+from policies.balance import Levels
+from policies.entitlement import Snapshot
+from policies.grant import Grant
+from tests.pure import plans
+
+NOW, DAY = plans.NOW, timedelta(days=1)
+small = st.integers(0, 60)
+days = st.integers(-20, 20)
+
+
+@st.composite
+def granted(draw, number):
+    """A grant that has begun, and what was drawn from it."""
+    quantity = draw(small)
+    starts = NOW - draw(st.integers(0, 20)) * DAY
+    expires = draw(st.none() | days)
+    voided = draw(st.none() | st.integers(-20, 0))
+    one = Grant(
+        id=f"grt_{number}", feature_id="ai-tokens", quantity=quantity,
+        priority=draw(st.sampled_from([50, 100])), effective_at=starts, created_at=starts,
+        expires_at=None if expires is None else NOW + expires * DAY,
+        voided_at=None if voided is None else NOW + voided * DAY,
+    )  # fmt: skip
+    return one, draw(st.integers(0, quantity))
+
+
+held = st.integers(0, 3).flatmap(lambda count: st.tuples(*(granted(n) for n in range(count))))
+levels = st.builds(lambda i, o, x: Levels(included=i, overage=o, excess=x), small, st.just(0) | small, small)
+
+
+def snapshot(*grants):
+    return Snapshot(tenant_id="acme", version=1, known=True, grants=grants)
+
+
+def shown(included, at, pairs):
+    grants = buckets.grants_of(snapshot(*(one for one, _ in pairs)), "ai-tokens", NOW)
+    right = plans.right(terms=plans.metered(included, overage=True))
+    used = {one.id: amount for one, amount in pairs}
+    return right, grants, buckets.of(right, at, grants, used, NOW)
+
+
+@given(st.none() | small, levels, held)
+def test_the_books_of_every_bucket_close(included, at, pairs):
+    _, grants, found = shown(included, at, pairs)
+    assert len(found) == len(grants) + 3
+    for one in found:
+        parts = (one.used, one.reserved, one.expired, one.carried, one.remaining)
+        if one.granted is None:
+            assert (one.bucket, one.remaining) == ("included", None)
+        else:
+            assert one.granted == sum(parts)
+            assert min(parts) >= 0
+
+
+@given(st.none() | small, levels, held)
+def test_every_unit_that_was_reported_is_in_one_bucket(included, at, pairs):
+    _, grants, found = shown(included, at, pairs)
+    ids = {one.id for one in grants}
+    drawn = at.included + at.overage + at.excess + sum(used for one, used in pairs if one.id in ids)
+    assert sum(one.used for one in found) == drawn
+
+
+@given(small, levels, held)
+def test_without_overage_from_before_what_remains_is_what_decisions_say(included, at, pairs):
+    at = msgspec.structs.replace(at, overage=0)
+    right, grants, found = shown(included, at, pairs)
+    used = {one.id: amount for one, amount in pairs}
+    holding = [one for one in grants if grant.holds(one, NOW)]
+    full = msgspec.structs.replace(at, grants=tuple(used[one.id] for one in holding))
+    account = balance.of(right.terms, full, trial=False, grants=holding)
+    assert account.remaining == sum(one.remaining for one in found)
+    assert account.granted == sum(
+        one.granted for one in found if one.bucket in {"included", *(own.id for own in holding)}
+    )
+
+
+@given(small, st.none() | small, levels, held, small)
+def test_what_decisions_call_granted_is_never_billed(included, up_to, at, pairs, quantity):
+    """Within what remains a draw takes no overage; within the limit nothing is excess."""
+    holding = grant.in_draw_order(one for one, _ in pairs if grant.holds(one, NOW))
+    used = {one.id: amount for one, amount in pairs}
+    full = msgspec.structs.replace(at, grants=tuple(used[one.id] for one in holding))
+    terms = plans.metered(included, overage=True, up_to=up_to)
+    account = balance.of(terms, full, trial=False, grants=holding)
+    before = grant.before_included(holding, plans.MONTH)
+    room = balance.capacity(terms, trial=False, grants=holding, before=before)
+    taken = balance.draw(room, full, quantity)
+    assert taken.included + taken.overage + taken.excess + sum(taken.grants) == quantity
+    if quantity <= account.remaining:
+        assert taken.overage == taken.excess == 0
+    if account.limit is None or account.drawn + quantity <= account.limit:
+        assert taken.excess == 0
+
+
+def one_grant(**fields):
+    return Grant(
+        id="grt_1", feature_id="ai-tokens", quantity=100, effective_at=NOW - DAY, created_at=NOW, **fields
+    )
+
+
+def books(held, used):
+    _, _, found = shown(10, Levels(), [(held, used)])
+    return next(one for one in found if one.bucket == "grt_1")
+
+
+def test_what_is_left_of_a_grant_expires_at_its_instant():
+    before, at = (
+        books(one_grant(expires_at=NOW + timedelta(microseconds=1)), 30),
+        books(one_grant(expires_at=NOW), 30),
+    )
+    assert (before.granted, before.used, before.expired, before.remaining) == (100, 30, 0, 70)
+    assert (at.granted, at.used, at.expired, at.remaining) == (100, 30, 70, 0)
+
+
+def test_a_voided_grant_closes_at_what_was_drawn_from_it():
+    voided = books(one_grant(expires_at=NOW + DAY, voided_at=NOW), 30)
+    assert (voided.granted, voided.used, voided.expired, voided.remaining) == (30, 30, 0, 0)
+    assert voided.expires_at == NOW
+
+
+def test_buckets_stand_in_the_order_in_which_they_are_drawn():
+    early = one_grant(expires_at=plans.MONTH.end - DAY)
+    late = msgspec.structs.replace(early, id="grt_2", expires_at=plans.MONTH.end + DAY)
+    first = msgspec.structs.replace(late, id="grt_3", priority=1)
+    _, _, found = shown(10, Levels(), [(late, 0), (early, 0), (first, 0)])
+    assert [one.bucket for one in found] == ["grt_3", "grt_1", "included", "grt_2", "overage", "excess"]
+    assert [one.priority for one in found] == [1, 100, 100, 100, None, None]
+
+
+def test_overage_from_before_an_upgrade_is_shown_as_used_of_what_the_plan_includes_now():
+    _, _, found = shown(200, Levels(included=100, overage=30, excess=7), [])
+    assert [(one.bucket, one.granted, one.used, one.remaining) for one in found] == [
+        ("included", 200, 130, 70),
+        ("overage", 0, 0, 0),
+        ("excess", 7, 7, 0),
+    ]
+
+
+def test_grants_of_other_features_of_the_future_and_long_past_are_no_buckets():
+    kept = one_grant(expires_at=NOW - 34 * DAY)
+    kept = msgspec.structs.replace(kept, effective_at=NOW - 50 * DAY)
+    others = (
+        msgspec.structs.replace(kept, id="grt_2", feature_id="api-calls"),
+        msgspec.structs.replace(kept, id="grt_3", effective_at=NOW + DAY, expires_at=None),
+        msgspec.structs.replace(kept, id="grt_4", expires_at=NOW - 35 * DAY),
+        msgspec.structs.replace(kept, id="grt_5", expires_at=None, voided_at=NOW - 51 * DAY),
+        msgspec.structs.replace(kept, id="grt_6", effective_at=NOW, expires_at=None, voided_at=NOW - DAY),
+    )
+    assert buckets.grants_of(snapshot(kept, *others), "ai-tokens", NOW) == (kept,)
