@@ -24,10 +24,13 @@ async def page(
     return await postgres.rows(connection, _SQL.page, params, Grant)
 
 
-async def count_open(connection: postgres.Connection, tenant_id: str, *, now: datetime) -> int:
-    """How many hold or will hold."""
+async def count_open(
+    connection: postgres.Connection, tenant_id: str, *, feature_id: str | None, now: datetime
+) -> int:
+    """How many hold or will hold; of one feature, or of all."""
+    params = {"tenant_id": tenant_id, "feature_id": feature_id, "now": now}
     count: int
-    (count,) = await postgres.scalars(connection, _SQL.count_open, {"tenant_id": tenant_id, "now": now})
+    (count,) = await postgres.scalars(connection, _SQL.count_open, params)
     return count
 
 

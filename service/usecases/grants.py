@@ -51,7 +51,8 @@ class GrantPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 async def issue(context: Context, order: Order, tenant_id: str, wish: Wish) -> Reply:
     """Gives the tenant a grant.
 
-    Errors: NotFoundError, InvalidError; ConflictError if it is closed or has limits.GRANTS already.
+    Errors: NotFoundError, InvalidError; ConflictError if it is closed, or has limits.GRANTS or
+    limits.GRANTS_OF_FEATURE of this feature already.
     """
 
     async def act(connection: postgres.Connection, now: datetime) -> Done:
@@ -70,10 +71,7 @@ async def issue(context: Context, order: Order, tenant_id: str, wish: Wish) -> R
             reason=wish.reason,
             now=now,
         )
-        if await grant_store.count_open(connection, tenant_id, now=now) >= limits.GRANTS:
-            raise errors.ConflictError(
-                f"The tenant has {limits.GRANTS} grants that have not ended; void one first."
-            )
+        await _refuse_too_many(connection, tenant_id, wish.feature_id, now)
         await grant_store.add(connection, tenant_id, new)
         changed = _changed("grant.issue", tenant_id, None, new, reason=wish.reason)
         return _done(context, tenant_id, new, changed=changed, status=201)
@@ -135,6 +133,20 @@ def view(context: Context, tenant_id: str, held: Grant) -> GrantView:
 def etag(held: Grant) -> str:
     """The version of a grant: it changes once, when it is voided."""
     return f'"{held.id}.{0 if held.voided_at is None else 1}"'
+
+
+async def _refuse_too_many(
+    connection: postgres.Connection, tenant_id: str, feature_id: str, now: datetime
+) -> None:
+    if await grant_store.count_open(connection, tenant_id, feature_id=None, now=now) >= limits.GRANTS:
+        raise errors.ConflictError(
+            f"The tenant has {limits.GRANTS} grants that have not ended; void one first."
+        )
+    held = await grant_store.count_open(connection, tenant_id, feature_id=feature_id, now=now)
+    if held >= limits.GRANTS_OF_FEATURE:
+        raise errors.ConflictError(
+            f"The tenant has {held} grants of {feature_id} that have not ended; void one that is used up."
+        )
 
 
 def _done(

@@ -15,9 +15,10 @@ order by grant_id
 limit %(limit)s
 
 -- name: count_open
--- How many of a tenant's grants have not ended.
+-- How many of a tenant's grants have not ended; of one feature, or of all.
 select count(*) from grants
 where tenant_id = %(tenant_id)s and voided_at is null
+  and (%(feature_id)s::text is null or feature_id = %(feature_id)s)
   and coalesce(expires_at > %(now)s, true)
 
 -- name: add

@@ -176,3 +176,14 @@ async def test_a_feature_that_the_catalog_dropped_can_be_granted_to_who_still_ha
     await api.put("/v1/tenants/other", json={})
     body = {"featureId": "old-calls", "quantity": 5, "reason": "sorry"}
     problem_of(await api.post("/v1/tenants/other/grants", json=body), 422, "/featureId")
+
+
+async def test_no_more_grants_of_one_feature_are_given_than_a_draw_may_look_at(acme):
+    """One that was voided makes room again, and another feature has its own."""
+    ids = [(await granted(acme))["grantId"] for _ in range(limits.GRANTS_OF_FEATURE)]
+    wish = {"featureId": "ai-tokens", "quantity": 500, "reason": "sorry"}
+    detail = problem_of(await acme.post(GRANTS, json=wish), 409)["detail"]
+    assert detail == "The tenant has 50 grants of ai-tokens that have not ended; void one that is used up."
+    await granted(acme, featureId="api-calls")
+    await acme.post(f"{GRANTS}/{ids[0]}/void", json={"reason": "used up"})
+    await granted(acme)

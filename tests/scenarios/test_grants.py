@@ -7,12 +7,11 @@ import pytest
 from jobs import flush
 from jobs.context import JobContext
 from store import certify, keyspace, postgres
-from tests.store.giving import give, grant, void
 
 ACME = "/v1/tenants/acme"
 TOKENS = "ai-tokens"
 START = datetime(2026, 11, 1, tzinfo=UTC)
-CHRISTMAS = datetime(2026, 12, 24, 18, tzinfo=UTC)
+CHRISTMAS = "2026-12-24T18:00:00Z"
 
 
 class Story:
@@ -28,6 +27,13 @@ class Story:
         body = {"tenantId": "acme", "serviceId": "s", "featureId": TOKENS, "quantity": quantity}
         response = await self.api.post("/v1/usage", json=body)
         assert response.status_code == 202, response.text
+
+    async def is_given(self, quantity: int, **fields: object) -> str:
+        """The id of the grant, which holds from now on."""
+        body = {"featureId": TOKENS, "quantity": quantity, "reason": "sorry"} | fields
+        response = await self.api.post(f"{ACME}/grants", json=body)
+        assert response.status_code == 201, response.text
+        return response.json()["grantId"]
 
     async def numbers(self) -> tuple[int, int, int, int]:
         """Granted, usage, remaining and limit, as decisions show them."""
@@ -84,14 +90,13 @@ async def story(api, context, clock, catalog):
 
 async def test_what_is_left_of_a_grant_carries_into_the_next_month_and_expires_with_no_write(story):
     """10,000 included each month, and once 100 until Christmas."""
-    held = grant(1, 100, starts=START, ends=CHRISTMAS)
-    await give(story.context, held)
+    given = await story.is_given(100, expiresAt=CHRISTMAS)
     assert await story.numbers() == (10_100, 0, 10_100, 10_100)
     await story.uses(10_040)  # the month ends before the grant does, so its quantity is drawn first
     assert await story.numbers() == (10_100, 10_040, 60, 10_100)
     assert await story.books() == {
         "included": (10_000, 10_000, 0, 0),
-        "grt_1": (100, 40, 0, 60),
+        given: (100, 40, 0, 60),
         "overage": (0, 0, 0, 0),
         "excess": (0, 0, 0, 0),
     }
@@ -100,14 +105,14 @@ async def test_what_is_left_of_a_grant_carries_into_the_next_month_and_expires_w
     story.now_is(2026, 12, 1)
     assert await story.numbers() == (10_100, 40, 10_060, 10_100)
     await story.uses(10)  # now the grant ends first
-    assert (await story.books())["grt_1"] == (100, 50, 0, 50)
+    assert (await story.books())[given] == (100, 50, 0, 50)
     assert await story.numbers() == (10_100, 50, 10_050, 10_100)
 
     story.now_is(2026, 12, 24, 17, 59, 59)
     assert await story.numbers() == (10_100, 50, 10_050, 10_100)
     story.now_is(2026, 12, 24, 18)
     assert await story.numbers() == (10_000, 0, 10_000, 10_000)
-    assert (await story.books())["grt_1"] == (100, 50, 50, 0)
+    assert (await story.books())[given] == (100, 50, 50, 0)
     await story.uses(10_003)
     assert (await story.books())["excess"] == (3, 3, 0, 0)
     assert await story.versions() == written
@@ -120,29 +125,28 @@ async def test_what_is_left_of_a_grant_carries_into_the_next_month_and_expires_w
 
 
 async def test_a_grant_that_ends_before_the_month_or_comes_first_by_priority_is_drawn_before_the_plan(story):
-    sooner = grant(1, 100, starts=START, ends=datetime(2026, 11, 20, tzinfo=UTC))
-    first = grant(2, 30, starts=START, priority=10)
-    await give(story.context, sooner, first)
+    sooner = await story.is_given(100, expiresAt="2026-11-20T00:00:00Z")
+    first = await story.is_given(30, priority=10)
     await story.uses(70)
     found = await story.books()
-    assert list(found) == ["grt_2", "grt_1", "included", "overage", "excess"]
-    assert found["grt_2"] == (30, 30, 0, 0)
-    assert found["grt_1"] == (100, 40, 0, 60)
+    assert list(found) == [first, sooner, "included", "overage", "excess"]
+    assert found[first] == (30, 30, 0, 0)
+    assert found[sooner] == (100, 40, 0, 60)
     assert found["included"] == (10_000, 0, 0, 10_000)
     assert await story.numbers() == (10_130, 70, 10_060, 10_130)
 
 
 async def test_a_voided_grant_stops_at_once_and_keeps_what_was_drawn(story):
-    held = grant(1, 100, starts=START, priority=10)
-    await give(story.context, held)
+    given = await story.is_given(100, priority=10)
     await story.uses(40)
     story.now_is(2026, 11, 10)
-    await void(story.context, held, story.clock.at)
+    response = await story.api.post(f"{ACME}/grants/{given}/void", json={"reason": "by mistake"})
+    assert response.is_success, response.text
     assert await story.numbers() == (10_000, 0, 10_000, 10_000)
-    assert (await story.books())["grt_1"] == (40, 40, 0, 0)
+    assert (await story.books())[given] == (40, 40, 0, 0)
     await story.uses(10_005)
     found = await story.books()
-    assert (found["grt_1"], found["included"], found["excess"]) == (
+    assert (found[given], found["included"], found["excess"]) == (
         (40, 40, 0, 0),
         (10_000, 10_000, 0, 0),
         (5, 5, 0, 0),
@@ -153,7 +157,7 @@ async def test_a_voided_grant_stops_at_once_and_keeps_what_was_drawn(story):
 
 async def test_an_upgrade_leaves_grants_as_they_are_and_counts_what_the_plan_gave_before(story):
     """R15: the plan's own bucket grows; what the grant gave stays given, and its rest is drawn last."""
-    await give(story.context, grant(1, 500, starts=START))
+    given = await story.is_given(500)
     await story.uses(10_200)
     assert await story.numbers() == (10_500, 10_200, 300, 10_500)
     story.now_is(2026, 11, 10)
@@ -166,12 +170,12 @@ async def test_an_upgrade_leaves_grants_as_they_are_and_counts_what_the_plan_gav
     assert (await story.books())["included"] == (100_000, 100_000, 0, 0)
     await story.uses(1_000)
     found = await story.books()
-    assert found["grt_1"] == (500, 500, 0, 0)
+    assert found[given] == (500, 500, 0, 0)
     assert found["overage"] == (700, 700, 0, 0)
     assert await story.numbers() == (100_500, 101_200, 0, 500_500)
     await story.changes_to("free")
     assert await story.numbers() == (100_500, 101_200, 0, 100_500)  # what was drawn stays granted
     await story.is_rebuilt()
-    assert (await story.books())["grt_1"] == (500, 500, 0, 0)
+    assert (await story.books())[given] == (500, 500, 0, 0)
     story.now_is(2026, 12, 1)
     assert await story.numbers() == (10_500, 500, 10_000, 10_500)
