@@ -91,7 +91,7 @@ def recording(booked: Booked, snapshot: Snapshot, right: Right, current: Right) 
 
 def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
     room = balance.capacity(right.terms, trial=right.trial)
-    grants = _rooms(right.grants[: limits.GRANTS_OF_FEATURE]) if window else ()
+    grants = _rooms(right.grants[: limits.GRANTS_OF_FEATURE])
     return Account(
         tenant_id=right.tenant_id,
         snapshot_version=snapshot.version,
