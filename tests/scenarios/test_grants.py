@@ -4,9 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs import flush
-from jobs.context import JobContext
-from store import certify, keyspace, postgres
+from store import certify, flush, keyspace, postgres
 
 ACME = "/v1/tenants/acme"
 TOKENS = "ai-tokens"
@@ -64,17 +62,11 @@ class Story:
 
     async def is_rebuilt(self) -> None:
         """Redis loses all; what Postgres has kept of draws is what comes back."""
-        worker = JobContext(
-            config=self.context.config,
-            clock=self.clock,
-            pool=self.context.pool,
-            link=self.context.counters.link,
-            counters=self.context.counters,
-            snapshots=self.context.snapshots,
-        )
-        await flush.run(worker, self.clock.now())
-        await self.context.counters.link.send([("FLUSHALL",)])
-        opened = await certify.certify(self.context.pool, self.context.counters.link, now=self.clock.now())
+        pool, link = self.context.pool, self.context.counters.link
+        while (await flush.flush_once(pool, link, now=self.clock.now())).more:
+            pass
+        await link.send([("FLUSHALL",)])
+        opened = await certify.certify(pool, link, now=self.clock.now())
         assert len(opened) == keyspace.SHARDS
 
 
