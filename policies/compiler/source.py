@@ -28,7 +28,7 @@ from policies.model import AddonVersion, PlanVersion
 R = TypeVar("R", bound=Record)
 S = TypeVar("S", PlanSource, AddonSource)
 V = TypeVar("V", PlanVersion, AddonVersion)
-Known = Mapping[str, FeatureSource | None]
+ById = Mapping[str, FeatureSource | None]
 """The features of features.yaml; None where one could not be read."""
 
 
@@ -120,7 +120,7 @@ class _Reader:
         root = document.read(path, self._files[path], self._findings) if path in self._files else None
         return form.read(root, name, root.at, self._findings) if root else None
 
-    def plan(self, path: str, known: Known) -> PlanFile:
+    def plan(self, path: str, known: ById) -> PlanFile:
         """A file in plans/."""
         if path in self._taken.plans:
             return PlanFile(path=path, stem=paths.stem(path), taken=self._taken.plans[path])
@@ -128,7 +128,7 @@ class _Reader:
         said = self._terms(plan.features if plan else None, known, PLAN_TERMS)
         return PlanFile(path=path, stem=paths.stem(path), said=plan, terms=said)
 
-    def addon(self, path: str, known: Known) -> AddonFile:
+    def addon(self, path: str, known: ById) -> AddonFile:
         """A file in addons/."""
         if path in self._taken.addons:
             return AddonFile(path=path, stem=paths.stem(path), taken=self._taken.addons[path])
@@ -136,7 +136,7 @@ class _Reader:
         said = self._terms(addon.features if addon else None, known, ADDON_TERMS)
         return AddonFile(path=path, stem=paths.stem(path), said=addon, terms=said)
 
-    def table(self, path: str, known: Known) -> TableFile:
+    def table(self, path: str, known: ById) -> TableFile:
         """A file in tests/."""
         table = self.record(path, TABLE, "a file of table tests")
         cases = (table.cases if table else None) or ()
@@ -151,7 +151,7 @@ class _Reader:
         )
 
     def _terms(
-        self, said: dict[str, TermsNode] | None, known: Known, form: AnyTerms
+        self, said: dict[str, TermsNode] | None, known: ById, form: AnyTerms
     ) -> dict[str, TermsSource | None]:
         return {
             feature_id: terms.read(node, feature_id, known.get(feature_id), form, self._findings)

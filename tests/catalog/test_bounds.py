@@ -12,6 +12,8 @@ from ruamel.yaml.error import YAMLError
 
 from policies import limits
 from policies.compiler.build import compile_catalog
+from policies.compiler.case_fields import ExpectSource, GivenSource, WhenSource
+from policies.compiler.records import table
 from policies.compiler.scalars import is_text
 
 
@@ -146,7 +148,84 @@ def test_paths_are_bounded_and_shown_without_their_tricks():
 )
 def test_no_text_makes_the_reader_raise(text):
     """Whatever the file says, the answer is findings."""
-    assert compile_catalog({"features.yaml": text, "plans/p.yaml": text}).findings
+    paths = ["features.yaml", "plans/p.yaml", "addons/p.yaml", "invariants.yaml", "tests/p.yaml"]
+    assert compile_catalog(dict.fromkeys(paths, text)).findings
+
+
+VALUES = st.recursive(
+    st.sampled_from(
+        ["pro", "pack", "tokens", "seats", "sso", "day", "5", '"1.5"', "unlimited", "true", "~", "good",
+         "2026-11-22T10:00:00Z", "within_limit"]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(
+            st.sampled_from(["tokens", "seats", "sso", "pack", "day", "feature", "quantity", "value"]),
+            inner,
+            max_size=2,
+        ).map(lambda items: "{" + ", ".join(f"{key}: {item}" for key, item in items.items()) + "}"),
+    ),
+    max_leaves=4,
+)  # fmt: skip
+
+
+RIGHT = {
+    "plan": ["pro"],
+    "feature": ["tokens"],
+    "allowed": ["false"],
+    "reason": ["limit_reached"],
+    "remaining": ["1", "unlimited"],
+    "granted": ["1"],
+    "addons": ["{pack: 2}", "[pack]"],
+    "billingStatus": ["grace"],
+    "trial": ["true"],
+    "usage": ["{tokens: 5}"],
+    "grants": ["[{feature: tokens, quantity: 5}]"],
+    "overrides": ["{tokens: {included: unlimited}, sso: {value: false}, seats: {value: 5}}"],
+    "metadata": ["{a: b}"],
+    "at": ["2026-11-22T10:00:00Z"],
+    "quantity": ["5"],
+    "outcome": ["denied"],
+    "limit": ["5", "unlimited"],
+    "policyId": ["plan/pro/tokens"],
+    "message": ["sentence"],
+}
+
+
+def fields(record, **usual):
+    """Fields of a record, mostly right, on top of what is usual, as YAML."""
+    said = {name: st.sampled_from([*RIGHT.get(name, ["{}"]) * 9, None]) for name in sorted(table(record))}
+    drawn = st.tuples(st.fixed_dictionaries({}, optional=said), VALUES)
+    return drawn.map(
+        lambda pair: (
+            "{" + ", ".join(f"{name}: {text or pair[1]}" for name, text in (usual | pair[0]).items()) + "}"
+        )
+    )
+
+
+SHOP = {
+    "features.yaml": "features:\n"
+    "  sso: {type: boolean, name: SSO}\n"
+    "  seats: {type: static, valueType: integer, name: Seats}\n"
+    "  tokens: {type: metered, name: Tokens}\n",
+    "plans/pro.yaml": "plan: pro\nname: P\ncurrency: usd\nprice: '1'\ninterval: month\n"
+    "features: {sso: true, seats: 1, tokens: {included: 1}}\n",
+    "addons/pack.yaml": "addon: pack\nname: P\ncurrency: usd\nprice: '1'\ninterval: month\nfor: [pro]\n"
+    "features: {tokens: {included: 1}}\n",
+}
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    fields(GivenSource, plan="pro"),
+    fields(WhenSource, feature="tokens"),
+    fields(ExpectSource, allowed="true", reason="value"),
+)
+def test_no_table_test_makes_the_reader_raise(given_fields, when, expect):
+    """Whatever stands in its fields, the answer is a case or findings."""
+    case = f"cases: [{{name: a, given: {given_fields}, when: {when}, expect: {expect}}}]"
+    compiled = compile_catalog(SHOP | {"tests/a.yaml": case})
+    assert bool(compiled.cases) != any(found.severity == "error" for found in compiled.findings)
 
 
 @settings(max_examples=100, deadline=None)
