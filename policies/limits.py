@@ -219,4 +219,6 @@ REPLAY_DECISIONS: Final = 1_000_000
 REPLAY_HTTP_DECISIONS: Final = 20_000
 """The same over HTTP, whose caller waits for the answer: a few seconds, and about 30 MB."""
 REPLAY_TENANTS: Final = 20
-"""Tenants, and examples of each kind of change, that a replay names; the rest is counted."""
+"""Tenants that a replay names; the rest is counted."""
+REPLAY_EXAMPLES: Final = 3
+"""Decisions that a replay names of each kind of change."""

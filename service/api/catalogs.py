@@ -81,7 +81,7 @@ async def list_catalogs(request: AnyRequest, context: NamedDependency[Context]) 
 async def check_catalog(request: AnyRequest) -> Response[Checked]:
     """Tells every finding of these files, without publishing them."""
     body = await decode.body(request, FilesBody, strict_keys=True)
-    examined = await publish.examine(_bounded(body.files))
+    examined = await publish.examine(bounded(body.files))
     catalog_hash = examined.catalog.hash if examined.catalog else None
     answer = Checked(publishable=examined.catalog is not None, hash=catalog_hash, findings=examined.findings)
     return management.shown(answer)
@@ -95,11 +95,15 @@ async def publish_catalog(
     body = await decode.body(request, PublishBody, strict_keys=True)
     if caller.tenant_id is not None:
         raise errors.ForbiddenError("This key belongs to a tenant; plans are not a tenant's to publish.")
-    reply = await publish.publish(context, caller, _bounded(body.files), message=body.message)
+    reply = await publish.publish(context, caller, bounded(body.files), message=body.message)
     return management.shown(reply)
 
 
-def _bounded(files: dict[str, str]) -> dict[str, str]:
+def bounded(files: dict[str, str]) -> dict[str, str]:
+    """The files, if they are not too many for a request.
+
+    Errors: TooLargeError.
+    """
     if sum(map(len, files.values())) > limits.CATALOG_HTTP_BYTES:
         raise errors.TooLargeError(
             f"Over HTTP a catalog has at most {limits.CATALOG_HTTP_BYTES:,} characters; "

@@ -10,7 +10,7 @@ from policies import limits
 from policies.compiler.findings import Finding
 from policies.model import Catalog, Offer
 from service.api import wire
-from service.cli import catalog_policy, catalog_test_command, given, session, settings, show
+from service.cli import catalog_policy, catalog_replay, catalog_test_command, given, session, settings, show
 from service.cli.catalog_policy import examine, read
 from service.cli.group import Group
 from service.context import Context
@@ -167,6 +167,7 @@ def history(*, limit: int, data: Path | None, as_json: bool) -> None:
 catalog.add_command(catalog_test_command.test_catalog)
 catalog.add_command(catalog_policy.show_policy)
 catalog.add_command(catalog_policy.schema)
+catalog.add_command(catalog_replay.replay)
 
 
 def _report(examined: Examined, files: dict[str, str]) -> _Report:

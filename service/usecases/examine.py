@@ -29,7 +29,6 @@ log = logging.getLogger("metergate.catalog")
 CHILD: Final = (sys.executable, "-P", "-m", "service.usecases.examine")
 _ROOT: Final = Path(__file__).parents[2]
 _INHERITED: Final = ("PATH", "LD_LIBRARY_PATH")
-"""All that the child gets of our environment: it needs no secret."""
 _GUARD: Final = ".cedar"
 _STDERR: Final = 2_000
 
@@ -84,7 +83,6 @@ def apart(
     """Compiles the files in a child process; one that dies or takes too long is a finding."""
     said = msgspec.msgpack.encode([(_bytes(path), _bytes(text)) for path, text in files.items()])
     patience = seconds or limits.EXAMINE_S + limits.EXAMINE_S_PER_MB * len(said) / 1_000_000
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     try:
         done = subprocess.run(  # noqa: S603 - our own program; the files go in as data
             list(argv or CHILD),
@@ -92,7 +90,7 @@ def apart(
             capture_output=True,
             check=False,
             timeout=patience,
-            env=environment | {"PYTHONPATH": str(_ROOT)},
+            env=environment(),
         )
         if done.returncode == 0:
             return msgspec.msgpack.decode(done.stdout, type=Examined)
@@ -102,6 +100,12 @@ def apart(
         return _broken(files, f"the check of this catalog was not done after {patience:,.0f} s")
     except msgspec.DecodeError:
         return _broken(files, "the check of this catalog gave no answer that can be read")
+
+
+def environment() -> dict[str, str]:
+    """All that a child of ours is given: it needs no secret."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return inherited | {"PYTHONPATH": str(_ROOT)}
 
 
 def main() -> None:
