@@ -1,0 +1,1 @@
+"""What is different between two catalogs, in plain words, and for whom it is better or worse."""
