@@ -1,14 +1,15 @@
 """Catalogs: what was published, which is active, and the versions that subscriptions are pinned to."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 
 from policies import limits, model
-from policies.model import AddonVersion, Catalog, Offer, PlanVersion, Versions
+from policies.model import AddonVersion, Catalog, Feature, Offer, PlanVersion, Versions
 from store import postgres, queries
 
 V = TypeVar("V", PlanVersion, AddonVersion)
@@ -16,14 +17,37 @@ V = TypeVar("V", PlanVersion, AddonVersion)
 sql = queries.Queries("catalogs")
 
 
-class Published(msgspec.Struct, frozen=True, rename="camel"):
-    """One published catalog, as history lists it. `activated_at` None: it never was active."""
+LATER = 2**62
+"""Comes after the number of every activation."""
+BODIES_AT_ONCE = 8_000_000
+"""Characters of bodies in one statement: a large catalog has a hundred million."""
 
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A catalog that became active, by whose hand and why; a later one may have followed."""
+
+    activation: int
     hash: str
     message: str
     author: str
     published_at: datetime
-    activated_at: datetime | None
+    activated_at: datetime
+    acknowledged: list[str]
+    """Invariants that were broken knowingly."""
+    moves: dict[str, str]
+    """What was asked for those subscribed, by plan or add-on id; all others were kept."""
+
+
+class Latest(msgspec.Struct, frozen=True, kw_only=True):
+    """The activation that holds."""
+
+    activation: int
+    hash: str
+    activated_at: datetime
+    author: str
+    message: str
+    acknowledged: list[str]
+    moves: dict[str, str]
 
 
 class Meaning(msgspec.Struct, frozen=True):
@@ -144,9 +168,36 @@ async def read_offer(connection: postgres.Connection, catalog_hash: str) -> Offe
 
 
 async def read(connection: postgres.Connection, catalog_hash: str) -> Catalog | None:
-    """A published catalog."""
-    found = await postgres.scalars(connection, sql.catalog, {"hash": catalog_hash})
-    return msgspec.json.decode(found[0], type=Catalog) if found else None
+    """A published catalog; all its versions share its features."""
+    params = {"hash": catalog_hash}
+    found = await postgres.scalars(connection, sql.catalog, params)
+    if not found:
+        return None
+    bare = msgspec.json.decode(found[0], type=Catalog)
+    plans = [
+        _with_features(msgspec.json.decode(body, type=PlanVersion), bare.features)
+        for body in await postgres.scalars(connection, sql.plans_of, params)
+    ]
+    addons = [
+        _with_features(msgspec.json.decode(body, type=AddonVersion), bare.features)
+        for body in await postgres.scalars(connection, sql.addons_of, params)
+    ]
+    return msgspec.structs.replace(
+        bare,
+        plans={plan.plan_id: plan for plan in plans},
+        addons={addon.addon_id: addon for addon in addons},
+    )
+
+
+async def read_compiler(connection: postgres.Connection, catalog_hash: str) -> str:
+    """The release that compiled a catalog; empty for an unknown one."""
+    found = await postgres.scalars(connection, sql.compiler, {"hash": catalog_hash})
+    return found[0] if found else ""
+
+
+async def named(connection: postgres.Connection, prefix: str) -> list[str]:
+    """The hashes of published catalogs that begin so, two at most."""
+    return await postgres.scalars(connection, sql.named, {"prefix": prefix})
 
 
 async def read_files(connection: postgres.Connection, catalog_hash: str) -> dict[str, str] | None:
@@ -163,43 +214,68 @@ async def publish(
     message: str,
     author: str,
     now: datetime,
+    compiler: str = "",
 ) -> bool:
     """Keeps a compiled catalog; False if the very same one is kept already."""
+    bare = msgspec.structs.replace(catalog, plans={}, addons={})
     params = {
         "hash": catalog.hash,
         "files": _json(dict(files)),
-        "body": _json(catalog),
+        "body": _json(bare),
         "offer": _json(model.offer(catalog)),
+        "compiler": compiler,
         "message": message,
         "author": author,
         "published_at": now,
     }
-    new = await postgres.execute(connection, sql.insert_catalog, params) == 1
-    for feature in catalog.features.values():
-        fields = {
-            "feature_id": feature.id,
-            "type": feature.type,
-            "decimals": feature.decimals,
-            "aggregation": feature.aggregation,
-        }
-        await postgres.execute(connection, sql.add_feature, fields)
-    for plan in catalog.plans.values():
-        row = {
-            "plan_version": plan.version,
-            "catalog": catalog.hash,
-            "plan_id": plan.plan_id,
-            "body": _json(plan),
-        }
-        await postgres.execute(connection, sql.insert_plan_version, row)
-    for addon in catalog.addons.values():
-        row = {
-            "addon_version": addon.version,
-            "catalog": catalog.hash,
-            "addon_id": addon.addon_id,
-            "body": _json(addon),
-        }
-        await postgres.execute(connection, sql.insert_addon_version, row)
-    return new
+    if await postgres.execute(connection, sql.insert_catalog, params) == 0:
+        return False
+    features = list(catalog.features.values())
+    meant = {
+        "ids": [feature.id for feature in features],
+        "types": [feature.type for feature in features],
+        "decimals": [feature.decimals for feature in features],
+        "aggregations": [feature.aggregation for feature in features],
+    }
+    await postgres.execute(connection, sql.add_features, meant)
+    plans = {plan.plan_id: plan for plan in catalog.plans.values()}
+    await _keep_versions(connection, sql.insert_plan_versions, catalog.hash, plans)
+    addons = {addon.addon_id: addon for addon in catalog.addons.values()}
+    await _keep_versions(connection, sql.insert_addon_versions, catalog.hash, addons)
+    return True
+
+
+async def _keep_versions(
+    connection: postgres.Connection, query: bytes, catalog_hash: str, by_id: Mapping[str, V]
+) -> None:
+    """The rows of a catalog's versions, and those of their bodies that no catalog had before."""
+    encoded = {noun_id: _json(noun) for noun_id, noun in by_id.items()}
+    digests = {noun_id: hashlib.sha256(body.encode()).digest() for noun_id, body in encoded.items()}
+    kept = set(await postgres.scalars(connection, sql.kept_bodies, {"digests": list(digests.values())}))
+    new = {digests[noun_id]: body for noun_id, body in encoded.items() if digests[noun_id] not in kept}
+    for batch in _batches(new):
+        params = {"digests": list(batch), "bodies": list(batch.values())}
+        await postgres.execute(connection, sql.insert_bodies, params)
+    rows = {
+        "catalog": catalog_hash,
+        "versions": [noun.version for noun in by_id.values()],
+        "ids": list(by_id),
+        "digests": [digests[noun_id] for noun_id in by_id],
+    }
+    await postgres.execute(connection, query, rows)
+
+
+def _batches(bodies: Mapping[bytes, str]) -> Iterator[dict[bytes, str]]:
+    batch: dict[bytes, str] = {}
+    size = 0
+    for digest, body in bodies.items():
+        if batch and size + len(body) > BODIES_AT_ONCE:
+            yield batch
+            batch, size = {}, 0
+        batch[digest] = body
+        size += len(body)
+    if batch:
+        yield batch
 
 
 async def meanings(connection: postgres.Connection) -> dict[str, Meaning]:
@@ -213,15 +289,42 @@ async def lock_activations(connection: postgres.Connection) -> None:
     await connection.execute(sql.lock_activations)
 
 
-async def activate(connection: postgres.Connection, catalog_hash: str, *, by: str, now: datetime) -> None:
+async def activate(
+    connection: postgres.Connection,
+    catalog_hash: str,
+    *,
+    by: str,
+    now: datetime,
+    message: str = "",
+    acknowledged: Sequence[str] = (),
+    moves: Mapping[str, str] | None = None,
+) -> None:
     """Makes a published catalog the active one."""
-    params = {"hash": catalog_hash, "activated_at": now, "activated_by": by}
+    params = {
+        "hash": catalog_hash,
+        "activated_at": now,
+        "activated_by": by,
+        "message": message,
+        "acknowledged": _json(list(acknowledged)),
+        "moves": _json(dict(moves or {})),
+    }
     await postgres.execute(connection, sql.activate, params)
 
 
-async def history(connection: postgres.Connection, *, limit: int) -> list[Published]:
-    """Published catalogs, newest first."""
-    return await postgres.rows(connection, sql.history, {"limit": limit}, Published)
+async def latest(connection: postgres.Connection) -> Latest | None:
+    """The activation that holds; None before the first."""
+    return await postgres.row(connection, sql.latest_activation, {}, Latest)
+
+
+async def history(connection: postgres.Connection, *, limit: int, before: int = LATER) -> list[Activation]:
+    """Activations, newest first, before the one of this number."""
+    return await postgres.rows(connection, sql.history, {"limit": limit, "before": before}, Activation)
+
+
+def _with_features(noun: V, features: Mapping[str, Feature]) -> V:
+    """All versions of a catalog share its features, so that a thousand plans cost no thousand copies."""
+    shared = {feature_id: features[feature_id] for feature_id in noun.features}
+    return msgspec.structs.replace(noun, features=shared)
 
 
 def _json(value: object) -> str:

@@ -87,7 +87,12 @@ def corrected(shard: int) -> str:
 
 def window(interval: Interval, period: Period) -> str:
     """The name of a time window: its interval's letter and its start in seconds, `m.1764547200`."""
-    return f"{_INTERVAL_LETTERS[interval]}.{int(period.start.timestamp())}"
+    return f"{letter(interval)}.{int(period.start.timestamp())}"
+
+
+def letter(interval: Interval) -> str:
+    """What the names of an interval's windows begin with."""
+    return _INTERVAL_LETTERS[interval]
 
 
 def bucket_field(feature_id: str, bucket: str) -> str:

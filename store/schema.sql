@@ -94,28 +94,37 @@ create table snapshot_bumps (
 create table catalogs (
   hash             text primary key,               -- sha256 over the files' text
   files            jsonb not null,                 -- path -> text
-  body             jsonb not null,                 -- policies.model.Catalog
+  body             jsonb not null,                 -- policies.model.Catalog, its plans and add-ons left out
   message          text not null,
   author           text not null,
   published_at     timestamptz not null,
-  offer            jsonb not null                  -- policies.model.Offer: the catalog without those bodies
+  offer            jsonb not null,                 -- policies.model.Offer: what of it every process keeps
+  compiler         text not null default ''        -- the release that compiled it; '' is an unknown one
+);
+
+-- Compiled plan and add-on versions, each kept once for all catalogs that have it word by word.
+create table version_bodies (
+  digest           bytea primary key,
+  body             jsonb not null                  -- policies.model.PlanVersion or AddonVersion
 );
 
 create table plan_versions (
   plan_version     text not null,                  -- pro@9f2c41d0, by content
   catalog          text not null references catalogs,
   plan_id          text not null,
-  body             jsonb not null,                 -- policies.model.PlanVersion, with this catalog's lines
+  digest           bytea not null references version_bodies, -- with this catalog's lines
   primary key (plan_version, catalog)
 );
+create index plan_versions_by_catalog on plan_versions (catalog);
 
 create table addon_versions (
   addon_version    text not null,                  -- token-pack@1b6f02aa, by content
   catalog          text not null references catalogs,
   addon_id         text not null,
-  body             jsonb not null,                 -- policies.model.AddonVersion, with this catalog's lines
+  digest           bytea not null references version_bodies, -- with this catalog's lines
   primary key (addon_version, catalog)
 );
+create index addon_versions_by_catalog on addon_versions (catalog);
 
 -- What stored quantities mean, for life: written by the first publish that has the feature, never changed.
 create table features (
@@ -130,7 +139,10 @@ create table catalog_activations (
   activation       bigint generated always as identity primary key,
   hash             text not null references catalogs,
   activated_at     timestamptz not null,
-  activated_by     text not null
+  activated_by     text not null,
+  message          text not null default '',
+  acknowledged     jsonb not null default '[]',    -- names of the invariants that were broken knowingly
+  moves            jsonb not null default '{}'     -- plan or add-on id -> now or renewal; all others were kept
 );
 
 -- Who may ask ------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from policies.diff import fields, judge, terms, words
 from policies.diff.change import Change, Difference, Effect, Kind, Subject
 from policies.diff.fields import Rule
@@ -66,8 +68,10 @@ def _addons(before: Catalog, after: Catalog) -> Iterator[Change]:
         for kind, what in _sold(old, new, _ADDON):
             some = new or old
             assert some is not None
+            # What one add-on gives is a part of what a tenant has, so no usage is past it alone.
+            alone = msgspec.structs.replace(what, bound=None)
             yield Change(
-                subject="addon", id=addon_id, name=some.name, kind=kind, what=what, addons=(addon_id,)
+                subject="addon", id=addon_id, name=some.name, kind=kind, what=alone, addons=(addon_id,)
             )
 
 

@@ -11,7 +11,8 @@ def amount(scaled: int | None, feature: Feature) -> str:
 
 def price(text: str, currency: str, interval: BillingInterval) -> str:
     """`49.00 USD a month`."""
-    return f"{text} {currency.upper()} a {interval}"
+    whole, _, cents = text.partition(".")
+    return f"{whole}.{cents.ljust(2, '0')} {currency.upper()} a {interval}"
 
 
 def days(count: object) -> str:
