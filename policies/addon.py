@@ -1,7 +1,7 @@
 """Which add-ons may be held beside a plan, how many times, and what that may come to."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -50,13 +50,17 @@ def keep(plan: PlanVersion, held: Sequence[HeldAddon], versions: Sequence[AddonV
     Errors: ConflictError naming what does not fit.
     """
     by_version = {addon.version: addon for addon in versions}
-    unfit = [one.addon_id for one in held if plan.plan_id not in by_version[one.addon_version].plans]
-    if unfit:
-        named = ", ".join(f'"{addon_id}"' for addon_id in unfit)
+    wrong = unfit(plan.plan_id, [by_version[one.addon_version] for one in held])
+    if wrong:
         raise ConflictError(
-            f'The plan "{plan.plan_id}" is not sold with what the tenant holds: {named}. '
+            f'The plan "{plan.plan_id}" is not sold with what the tenant holds: {", ".join(wrong)}. '
             "Say in `addons` which add-ons it has from then on; an empty list drops them all."
         )
+
+
+def unfit(plan_id: str, addons: Iterable[AddonVersion]) -> list[str]:
+    """The add-ons that may not be held beside a plan, in quotes."""
+    return [f'"{addon.addon_id}"' for addon in addons if plan_id not in addon.plans]
 
 
 def _refusals(plan: PlanVersion, want: Wanted, times: int) -> list[tuple[str, str]]:

@@ -159,6 +159,15 @@ EXAMINE_S: Final = 60
 EXAMINE_S_PER_MB: Final = 30
 """What each megabyte of it may take beyond that: reading YAML costs 5 to 10 s."""
 
+MOVE_BATCH: Final = 500
+"""Tenants that one transaction moves to another plan version: some 0.2 s in which their changes wait."""
+MOVES_A_CALL: Final = 10_000
+"""Tenants that one HTTP call moves, or a batch more: a few seconds; the next call carries on."""
+MOVES_LEFT: Final = 100
+"""Tenants named with the reason why they were not moved; the others are counted."""
+PREVIEW_TENANTS: Final = 20
+"""Tenants named in the preview of a publish, for each plan that changed."""
+
 # --- caches and waits ----------------------------------------------------------------------------
 SLICES_ALIVE: Final = 4_096
 """Parsed policy slices of one worker: about 38 MB."""

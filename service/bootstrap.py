@@ -12,6 +12,7 @@ from policies import errors
 from service import catalog_files, config, wiring
 from service.context import Caller, Context
 from service.usecases import keys, publish, subscribe, tenants
+from service.usecases.activation import Wish
 from service.usecases.changes import Order
 from store import migrate
 
@@ -28,7 +29,7 @@ async def demo(environment: Mapping[str, str], catalog_folder: Path) -> str:
     """Publishes the catalog and makes a tenant on each example plan; gives the secret of a new key."""
     async with wiring.open_context(config.read(environment)) as context:
         files = catalog_files.read(catalog_folder)
-        await publish.publish(context, _caller(), files, message="The bundled example")
+        await publish.publish(context, _caller(), files, Wish(message="The bundled example"))
         for plan_id in DEMO_PLANS:
             await demo_tenant(context, plan_id)
         return await _make_key(context)

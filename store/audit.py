@@ -1,5 +1,6 @@
 """The audit lines: who changed what, from what, to what, and why (law 11)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -29,8 +30,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 async def append(connection: postgres.Connection, line: Line) -> None:
     """Writes the line in the caller's transaction: both stand, or neither."""
+    await postgres.execute(connection, _SQL.append, _fields(line))
+
+
+async def append_all(connection: postgres.Connection, lines: Sequence[Line]) -> None:
+    """The same for many changes that are made together."""
+    await postgres.execute_each(connection, _SQL.append, [_fields(line) for line in lines])
+
+
+def _fields(line: Line) -> dict[str, object]:
     fields = msgspec.structs.asdict(line)
     for field in ("before", "after"):
         if fields[field] is not None:
             fields[field] = msgspec.json.encode(fields[field]).decode()
-    await postgres.execute(connection, _SQL.append, fields)
+    return fields

@@ -1,6 +1,6 @@
 """Postgres: the pool, the transaction, and the one place where the driver's errors become ours."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -96,3 +96,10 @@ async def execute(connection: Connection, query: bytes, params: Params) -> int:
     """Runs a statement and tells how many rows it touched."""
     cursor = await connection.execute(query, params)
     return cursor.rowcount
+
+
+async def execute_each(connection: Connection, query: bytes, each: Sequence[Params]) -> None:
+    """Runs a statement once for each, sent together: thousands cost a few round trips."""
+    if each:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(query, each)

@@ -123,9 +123,14 @@ class Snapshots:
 
         With Redis away the row in snapshot_bumps stays, and the word is said again by a job.
         """
-        self._by_tenant.pop(tenant_id, None)
+        await self.announce_all({tenant_id: version})
+
+    async def announce_all(self, versions: dict[str, int]) -> None:
+        """The same for many tenants at once."""
+        for tenant_id in versions:
+            self._by_tenant.pop(tenant_id, None)
         with contextlib.suppress(RedisAwayError):
-            await self._counters.raise_versions({tenant_id: version})
+            await self._counters.raise_versions(versions)
 
     async def say_again(self) -> int:
         """Tells Redis the versions that it may not have heard of; how many.

@@ -41,12 +41,11 @@ class Above(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
-    """One tenant on a plan."""
+    """One tenant, and the version that it has."""
 
     tenant_id: str
     name: str
-    plan_id: str
-    plan_version: str
+    version: str
 
 
 async def on_plans(connection: postgres.Connection, at: datetime) -> list[On]:
@@ -86,10 +85,10 @@ async def above(
 
 
 async def first_of(
-    connection: postgres.Connection, noun_id: str, version: str, *, at: datetime, limit: int
+    connection: postgres.Connection, versions: Sequence[str], *, at: datetime, limit: int
 ) -> list[Subscriber]:
-    """The first by name who have a plan or an add-on in another version than this one."""
-    params = {"id": noun_id, "version": version, "at": at, "limit": limit}
+    """The first by name who have a plan, or an add-on, in one of these versions."""
+    params = {"versions": list(versions), "at": at, "limit": limit}
     return await postgres.rows(connection, _SQL.first_of, params, Subscriber)
 
 

@@ -1,5 +1,6 @@
 """The subscriptions of tenants, with their phases and their billing statuses."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,6 +18,14 @@ class Held(msgspec.Struct, frozen=True):
 
     subscription: Subscription
     revision: int
+
+
+class Rewritten(msgspec.Struct, frozen=True):
+    """A tenant's subscription as it was, None if it is new, and as it is to be."""
+
+    tenant_id: str
+    before: Subscription | None
+    after: Subscription
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +79,7 @@ async def add(connection: postgres.Connection, tenant_id: str, subscription: Sub
         "trial_ends_at": subscription.trial_ends_at,
     }
     await postgres.execute(connection, _SQL.add, params)
-    await _write_phases(connection, tenant_id, subscription.id, before=(), after=subscription.phases)
+    await _write_phases(connection, [Rewritten(tenant_id, None, subscription)])
     await billing.write(connection, tenant_id, subscription.id, before=(), after=subscription.billing)
     return Held(subscription, 1)
 
@@ -79,29 +88,33 @@ async def replace(
     connection: postgres.Connection, tenant_id: str, before: Subscription, after: Subscription
 ) -> Held:
     """Writes what differs between two states of a subscription; its revision rises."""
-    await _write_phases(connection, tenant_id, before.id, before=before.phases, after=after.phases)
+    await _write_phases(connection, [Rewritten(tenant_id, before, after)])
     await billing.write(connection, tenant_id, before.id, before=before.billing, after=after.billing)
     params = {"tenant_id": tenant_id, "subscription_id": before.id}
     (revision,) = await postgres.scalars(connection, _SQL.touch, params)
     return Held(after, revision)
 
 
-async def _write_phases(
-    connection: postgres.Connection,
-    tenant_id: str,
-    subscription_id: str,
-    *,
-    before: tuple[Phase, ...],
-    after: tuple[Phase, ...],
-) -> None:
-    whose = {"tenant_id": tenant_id, "subscription_id": subscription_id}
-    for phase in before:
-        if phase not in after:
-            await postgres.execute(connection, _SQL.drop_phase, whose | {"start": phase.start})
-    for phase in after:
-        if phase not in before:
-            addons = {"addons": msgspec.json.encode(phase.addons).decode()}
-            await postgres.execute(connection, _SQL.add_phase, whose | msgspec.structs.asdict(phase) | addons)
+async def replace_all(connection: postgres.Connection, rewritten: Sequence[Rewritten]) -> None:
+    """The same for the phases of many tenants' subscriptions at once; their billing stays."""
+    await _write_phases(connection, rewritten)
+    touched = [{"tenant_id": one.tenant_id, "subscription_id": one.after.id} for one in rewritten]
+    await postgres.execute_each(connection, _SQL.touch, touched)
+
+
+async def _write_phases(connection: postgres.Connection, rewritten: Sequence[Rewritten]) -> None:
+    gone, new = list[dict[str, object]](), list[dict[str, object]]()
+    for one in rewritten:
+        whose = {"tenant_id": one.tenant_id, "subscription_id": one.after.id}
+        was = one.before.phases if one.before else ()
+        gone += [whose | {"start": phase.start} for phase in was if phase not in one.after.phases]
+        new += [whose | _phase_fields(phase) for phase in one.after.phases if phase not in was]
+    await postgres.execute_each(connection, _SQL.drop_phase, gone)
+    await postgres.execute_each(connection, _SQL.add_phase, new)
+
+
+def _phase_fields(phase: Phase) -> dict[str, object]:
+    return msgspec.structs.asdict(phase) | {"addons": msgspec.json.encode(phase.addons).decode()}
 
 
 def _phase(row: _PhaseRow) -> Phase:

@@ -51,6 +51,8 @@ Slug = Literal[
     # what the catalog itself asks for
     "test-failed",
     "invariant",
+    # beside those subscribed
+    "removed",
     # this version
     "not-supported",
     "no-effect-yet",

@@ -56,7 +56,7 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
 def _plans(before: Catalog, after: Catalog) -> Iterator[Change]:
     for plan_id in sorted(before.plans.keys() | after.plans.keys()):
         old, new = before.plans.get(plan_id), after.plans.get(plan_id)
-        for kind, what in _sold(old, new, _PLAN):
+        for kind, what in sold(old, new):
             some = new or old
             assert some is not None
             yield Change(subject="plan", id=plan_id, name=some.name, kind=kind, what=what, plans=(plan_id,))
@@ -65,7 +65,7 @@ def _plans(before: Catalog, after: Catalog) -> Iterator[Change]:
 def _addons(before: Catalog, after: Catalog) -> Iterator[Change]:
     for addon_id in sorted(before.addons.keys() | after.addons.keys()):
         old, new = before.addons.get(addon_id), after.addons.get(addon_id)
-        for kind, what in _sold(old, new, _ADDON):
+        for kind, what in sold(old, new):
             some = new or old
             assert some is not None
             # What one add-on gives is a part of what a tenant has, so no usage is past it alone.
@@ -75,11 +75,11 @@ def _addons(before: Catalog, after: Catalog) -> Iterator[Change]:
             )
 
 
-def _sold(
+def sold(
     old: PlanVersion | AddonVersion | None,
     new: PlanVersion | AddonVersion | None,
-    rules: Mapping[str, Rule],
 ) -> Iterator[tuple[Kind, Difference]]:
+    """Two versions of one plan, or of one add-on; None: it is not there."""
     if old is None or new is None:
         some = new or old
         assert some is not None
@@ -95,6 +95,7 @@ def _sold(
             "changed",
             Difference(field="price", before=words.price(*was), after=words.price(*will), effect=effect),
         )
+    rules = _PLAN if isinstance(new, PlanVersion) else _ADDON
     for what in fields.compare(old, new, rules, but=_SOLD):
         yield "changed", what
     for what in terms.compare(old.terms, new.terms, old.features, new.features):

@@ -22,6 +22,7 @@ from policies import limits, proof, validation
 from policies.case_runner import Tested
 from policies.compiler import build
 from policies.compiler.findings import Finding
+from policies.compiler.known import Known
 from policies.model import Catalog
 
 log = logging.getLogger("metergate.catalog")
@@ -31,6 +32,8 @@ _ROOT: Final = Path(__file__).parents[2]
 _INHERITED: Final = ("PATH", "LD_LIBRARY_PATH")
 _GUARD: Final = ".cedar"
 _STDERR: Final = 2_000
+_Packed = list[tuple[bytes, bytes]]
+"""Files as they go to the child: lone surrogates in a text stay what they are."""
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,19 +45,22 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     """What came of its table tests; None where it does not compile."""
 
 
-async def examine(files: Mapping[str, str]) -> Examined:
-    """Compiles the files; a catalog with guards in a child process."""
+async def examine(files: Mapping[str, str], known: Known | None = None) -> Examined:
+    """Compiles the files; a catalog with guards in a child process. What is known is not read again."""
     guarded = any(path.endswith(_GUARD) for path in files)
-    return await asyncio.to_thread(apart if guarded else compiled, dict(files))
+    return await asyncio.to_thread(apart if guarded else compiled, dict(files), known)
 
 
-def compiled(files: Mapping[str, str]) -> Examined:
+def compiled(files: Mapping[str, str], known: Known | None = None) -> Examined:
     """Compiles the files here and now."""
-    done = build.compile_catalog(files)
+    done = build.compile_catalog(files, known)
+    valid = {plan.version for plan in known.catalog.plans.values()} if known else set[str]()
     findings = list(done.findings)
     if done.catalog is None:
         return Examined(catalog=None, findings=findings)
     for plan in done.catalog.plans.values():
+        if plan.version in valid:
+            continue
         for sentence in validation.validate(plan):
             path, _, line = plan.source.rpartition(":")
             findings.append(
@@ -78,10 +84,15 @@ def compiled(files: Mapping[str, str]) -> Examined:
 
 
 def apart(
-    files: Mapping[str, str], *, argv: Sequence[str] | None = None, seconds: float | None = None
+    files: Mapping[str, str],
+    known: Known | None = None,
+    *,
+    argv: Sequence[str] | None = None,
+    seconds: float | None = None,
 ) -> Examined:
     """Compiles the files in a child process; one that dies or takes too long is a finding."""
-    said = msgspec.msgpack.encode([(_bytes(path), _bytes(text)) for path, text in files.items()])
+    before = None if known is None else (_packed(known.files), known.catalog)
+    said = msgspec.msgpack.encode((_packed(files), before))
     patience = seconds or limits.EXAMINE_S + limits.EXAMINE_S_PER_MB * len(said) / 1_000_000
     try:
         done = subprocess.run(  # noqa: S603 - our own program; the files go in as data
@@ -114,8 +125,9 @@ def main() -> None:
     said = sys.stdin.buffer.read()
     seconds = int(limits.EXAMINE_S + limits.EXAMINE_S_PER_MB * len(said) / 1_000_000)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    files = {_text(path): _text(text) for path, text in msgspec.msgpack.decode(said)}
-    sys.stdout.buffer.write(msgspec.msgpack.encode(compiled(files)))
+    files, before = msgspec.msgpack.decode(said, type=tuple[_Packed, tuple[_Packed, Catalog] | None])
+    known = None if before is None else Known(_unpacked(before[0]), before[1])
+    sys.stdout.buffer.write(msgspec.msgpack.encode(compiled(_unpacked(files), known)))
 
 
 def _broken_by(findings: Sequence[Finding]) -> bool:
@@ -139,6 +151,14 @@ def _broken(files: Mapping[str, str], message: str) -> Examined:
 
 def _epitaph(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+
+
+def _packed(files: Mapping[str, str]) -> _Packed:
+    return [(_bytes(path), _bytes(text)) for path, text in files.items()]
+
+
+def _unpacked(files: _Packed) -> dict[str, str]:
+    return {_text(path): _text(text) for path, text in files}
 
 
 def _bytes(text: str) -> bytes:

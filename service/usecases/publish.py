@@ -1,66 +1,89 @@
 """Publishing a catalog: checked whole, kept for ever, made active; or refused with all findings."""
 
-import contextlib
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
 from policies import errors
 from policies.compiler.findings import Finding
+from policies.compiler.known import Known
 from policies.model import Catalog
+from service import release
 from service.context import Caller, Context
+from service.usecases import activation
+from service.usecases import preview as previews
+from service.usecases.activation import Publication, Wish
 from service.usecases.examine import Examined as Examined  # noqa: PLC0414 - the door for callers
 from service.usecases.examine import examine as examine  # noqa: PLC0414 - the same
-from store import audit, catalogs, postgres
-from store.catalogs import Meaning
-from store.link import RedisAwayError
+from service.usecases.moves import Progress, When
+from service.usecases.preview import Preview
+from store import catalogs, postgres
+from store.catalogs import Activation, Meaning
 
 
-class Publication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What came of it. `new` is False when this very catalog was published before."""
+async def publish(
+    context: Context,
+    caller: Caller,
+    files: Mapping[str, str],
+    wish: Wish,
+    *,
+    examined: Examined | None = None,
+    on_progress: Progress | None = None,
+) -> Publication:
+    """Publishes and activates; then moves those already subscribed, where that is wished.
 
-    hash: str
-    new: bool
-    activated: bool
-    findings: list[Finding]
-    """Warnings; a catalog with errors is not published."""
-
-
-async def publish(context: Context, caller: Caller, files: Mapping[str, str], *, message: str) -> Publication:
-    """Publishes and activates. Subscriptions stay on the plan versions that they have.
-
-    Of two who publish at once, one waits for the other, and its catalog is then the active one.
-    Errors: CatalogError with every finding, ConflictError when it would change what stored numbers mean,
-    UnavailableError. The active catalog stays as it was then.
+    Of two who publish at once, one waits for the other: its catalog is then the active one, or, if it says
+    what it is based on, it is told. The same again changes nothing, and carries on with moves. `examined` is
+    what these very files came to.
+    Errors: CatalogError with every finding, ConflictError when another catalog has become active or when it
+    would change what stored numbers mean, InvalidError, UnavailableError. The active catalog stays then.
     """
-    examined = await examine(files)
+    examined = examined or await examine(files, await known(context))
     catalog = publishable(examined)
-    now = context.clock.now()
-    async with postgres.transaction(context.pool) as connection:
-        await catalogs.lock_activations(connection)
-        active_hash = await catalogs.read_active_hash(connection)
+
+    async def keep(connection: postgres.Connection, now: datetime) -> bool:
         refuse_new_meaning(await catalogs.meanings(connection), catalog)
-        new = await catalogs.publish(
-            connection, catalog, files, message=message, author=caller.actor, now=now
+        return await catalogs.publish(
+            connection,
+            catalog,
+            files,
+            message=wish.message,
+            author=caller.actor,
+            now=now,
+            compiler=release.compiler(),
         )
-        activated = active_hash != catalog.hash
-        if activated:
-            await catalogs.activate(connection, catalog.hash, by=caller.actor, now=now)
-            line = audit.Line(
-                at=now,
-                actor=caller.actor,
-                action="catalog.publish" if new else "catalog.activate",
-                subject=catalog.hash,
-                before={"hash": active_hash} if active_hash else None,
-                after={"hash": catalog.hash, "plans": [plan.version for plan in catalog.plans.values()]},
-                reason=message,
-                request_id=caller.request_id,
-            )
-            await audit.append(connection, line)
-    await context.catalogs.refresh()
-    with contextlib.suppress(RedisAwayError):  # a job says it again
-        await context.counters.set_active_catalog(catalog.hash)
-    return Publication(hash=catalog.hash, new=new, activated=activated, findings=examined.findings)
+
+    done = await activation.make_active(context, caller, catalog, wish, keep, on_progress=on_progress)
+    return msgspec.structs.replace(done, findings=[*examined.findings, *done.findings])
+
+
+async def preview(context: Context, examined: Examined, wish: Mapping[str, When]) -> Preview:
+    """What a publish would come to, for those subscribed too. Nothing is done.
+
+    Errors: as of publish.
+    """
+    catalog = publishable(examined)
+    async with postgres.transaction(context.pool) as connection:
+        refuse_new_meaning(await catalogs.meanings(connection), catalog)
+    return await previews.preview(context, catalog, wish, examined.findings)
+
+
+async def known(context: Context) -> Known | None:
+    """The active catalog, so that what it says in the same words need not be read again.
+
+    None before the first, and where another release compiled it.
+    Errors: UnavailableError.
+    """
+    async with postgres.transaction(context.pool) as connection:
+        active = await catalogs.read_active_hash(connection)
+        if active is None or await catalogs.read_compiler(connection, active) != release.compiler():
+            return None
+        files = await catalogs.read_files(connection, active)
+        catalog = await catalogs.read(connection, active)
+    assert files is not None, "an activation names a catalog that is kept"
+    assert catalog is not None
+    return Known(files, catalog)
 
 
 async def active(context: Context) -> Catalog:
@@ -76,13 +99,25 @@ async def active(context: Context) -> Catalog:
     return catalog
 
 
-async def history(context: Context, *, limit: int) -> list[catalogs.Published]:
-    """Published catalogs, newest first.
+async def history(context: Context, *, limit: int, before: int = catalogs.LATER) -> list[Activation]:
+    """Activations, newest first.
 
     Errors: UnavailableError.
     """
     async with postgres.transaction(context.pool) as connection:
-        return await catalogs.history(connection, limit=limit)
+        return await catalogs.history(connection, limit=limit, before=before)
+
+
+async def files_of(context: Context, catalog_hash: str) -> dict[str, str]:
+    """The files of a published catalog, by path.
+
+    Errors: NotFoundError, UnavailableError.
+    """
+    async with postgres.transaction(context.pool) as connection:
+        files = await catalogs.read_files(connection, catalog_hash)
+    if files is None:
+        raise errors.NotFoundError(f"There is no published catalog {catalog_hash}.")
+    return files
 
 
 def publishable(examined: Examined) -> Catalog:

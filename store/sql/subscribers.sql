@@ -49,13 +49,14 @@ select place, count(distinct tenant_id) as tenants,
 from passed group by place, 3, 4, 5 order by place, 3;
 
 -- name: first_of
--- The first tenants by name that a move of a plan or an add-on would touch.
-select t.tenant_id, t.name, p.plan_id, p.plan_version
+-- The first tenants by name who have a plan or an add-on in one of these versions.
+select t.tenant_id, t.name, h.version
 from subscription_phases p join tenants t using (tenant_id)
+  cross join lateral (
+    select p.plan_version as version
+    union all
+    select a."addonVersion" from jsonb_to_recordset(p.addons) as a ("addonId" text, "addonVersion" text)
+  ) h
 where p.start_at <= %(at)s and (p.end_at is null or p.end_at > %(at)s) and t.closed_at is null
-  and ((p.plan_id = %(id)s and p.plan_version <> %(version)s)
-    or exists (
-      select from jsonb_to_recordset(p.addons) as a ("addonId" text, "addonVersion" text)
-      where a."addonId" = %(id)s and a."addonVersion" <> %(version)s
-    ))
+  and h.version = any(%(versions)s)
 order by t.name, t.tenant_id limit %(limit)s;

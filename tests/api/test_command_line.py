@@ -303,7 +303,11 @@ def test_a_check_while_no_worker_has_been_there_says_that_it_is_degraded(instanc
 
 def test_a_catalog_is_published_once_and_told_in_the_history(instance):
     first = told("catalog", "publish", CATALOG, "--message", "one")
-    assert (first["published"], {plan["before"] for plan in first["plans"]}) == (True, {None})
+    changes = first["preview"]["comparison"]["changes"]
+    assert (first["published"], {one["kind"] for one in changes if one["subject"] == "plan"}) == (
+        True,
+        {"new"},
+    )
     again = told("catalog", "publish", CATALOG, "--message", "two")
     assert (again["published"], again["hash"]) == (False, first["hash"])
     assert "active already" in run("catalog", "publish", CATALOG, "--message", "two").output
@@ -325,7 +329,7 @@ def test_a_catalog_with_errors_is_not_published(instance, tmp_path):
 def test_at_a_terminal_a_publish_only_says_what_it_would_do(instance):
     words = ["catalog", "publish", str(CATALOG), "--message", "first"]
     status, said = at_a_terminal(*words)
-    assert (status, "pro: new, pro@" in said, "add --yes to do it" in said) == (0, True, True)
+    assert (status, "Pro (pro)" in said, "--message first --yes" in said) == (0, True, True)
     assert told("catalog", "history")["items"] == []
     status, said = at_a_terminal(*words, "--yes")
     assert (status, "is published and active" in said) == (0, True)

@@ -7,6 +7,7 @@ from jobs.context import JobContext
 from service import wiring
 from service.context import Context
 from service.usecases import check, publish
+from service.usecases.activation import Wish
 from service.usecases.check import Check
 from store import catalogs, postgres
 from tests.conftest import NOW, ROOT
@@ -33,7 +34,7 @@ async def test_another_process_decides_by_the_new_catalog_in_its_next_check(
 ):
     async with wiring.open_context(config, clock) as other:
         assert await hash_of(other) == catalog.hash
-        published = await publish.publish(counting, ROOT, edited, message="renamed")
+        published = await publish.publish(counting, ROOT, edited, Wish(message="renamed"))
         assert await hash_of(other) == published.hash != catalog.hash
 
 
