@@ -19,7 +19,7 @@ sql = queries.Queries("catalogs")
 
 LATER = 2**62
 """Comes after the number of every activation."""
-BODIES_AT_ONCE = 8_000_000
+BODIES_AT_ONCE = 2_000_000
 """Characters of bodies in one statement: a large catalog has a hundred million."""
 
 

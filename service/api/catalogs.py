@@ -22,6 +22,8 @@ from service.usecases.moves import Moved, When
 from service.usecases.preview import Preview
 from store import catalogs
 
+_DIGITS: Final = 18
+"""Of the largest number of an activation."""
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.CATALOG_PATH_LENGTH)]
 
 
@@ -82,7 +84,7 @@ class HistoryQuery(wire.Body, frozen=True, kw_only=True):
     """How many of the latest, and where to go on."""
 
     limit: wire.Limit = limits.LIST_LIMIT_DEFAULT
-    cursor: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}$" + wire.END)] | None = None
+    cursor: wire.Cursor | None = None
 
 
 class Checked(wire.Answer, frozen=True, kw_only=True):
@@ -139,12 +141,12 @@ async def active_catalog(context: NamedDependency[Context]) -> Response[Catalog]
 async def list_catalogs(request: AnyRequest, context: NamedDependency[Context]) -> Response[History]:
     """Lists what became active, newest first; a catalog that was activated again stands there again."""
     wanted = decode.query(request, HistoryQuery)
-    before = catalogs.LATER if wanted.cursor is None else int(wanted.cursor)
+    before = _before(management.after(wanted.cursor))
     found = await publish.history(context, limit=wanted.limit + 1, before=before)
     shown = found[: wanted.limit]
     items = [msgspec.convert(one, ActivationView, from_attributes=True) for one in shown]
     more = str(shown[-1].activation) if len(found) > len(shown) else None
-    return management.shown(History(items=items, next_cursor=more))
+    return management.shown(History(items=items, next_cursor=management.cursor(more)))
 
 
 @post("/v1/catalogs/check", status_code=200, opt=auth.needs("manage") | openapi.takes(FilesBody))
@@ -226,6 +228,18 @@ def _would(seen: Preview) -> PublishAnswer:
         moves=None,
         preview=seen,
     )
+
+
+def _before(after: str) -> int:
+    """The activation that a page begins behind, which is older than it; of the first page every one is.
+
+    Errors: InvalidError.
+    """
+    if not after:
+        return catalogs.LATER
+    if not after.isdigit() or len(after) > _DIGITS:
+        raise errors.invalid("?cursor", "A cursor is the `nextCursor` of the page before, as it came.")
+    return int(after)
 
 
 def _wish(body: PublishBody | ActivateBody, acknowledge: Sequence[str] = ()) -> Wish:
