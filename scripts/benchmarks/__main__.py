@@ -12,6 +12,7 @@ from service.cli.group import CannotRunError
 from service.embedded.errors import EmbeddedError
 
 FIGURES: Final = {
+    "publish": "Plans a second of catalog publish, all new and one edited, beside reading the YAML alone.",
     "check": "Requests a second of /v1/check, beside a bare echo.",
     "usage": "Events a second of /v1/usage, single and in batches, beside a bare echo.",
 }

@@ -155,7 +155,9 @@ async def check_catalog(request: AnyRequest) -> Response[Checked]:
     body = await decode.body(request, FilesBody, strict_keys=True)
     examined = await publish.examine(bounded(body.files))
     catalog_hash = examined.catalog.hash if examined.catalog else None
-    answer = Checked(publishable=examined.catalog is not None, hash=catalog_hash, findings=examined.findings)
+    answer = Checked(
+        publishable=not publish.refusals(examined), hash=catalog_hash, findings=examined.findings
+    )
     return management.shown(answer)
 
 
@@ -166,10 +168,11 @@ async def diff_catalog(
     """Tells in plain words what these files would change, for whom, and whether it is worse for somebody."""
     body = await decode.body(request, DiffBody, strict_keys=True)
     _refuse_bound(caller)
-    known = await publish.known(context)
-    after = publish.publishable(await publish.examine(bounded(body.files), known))
+    examined = await publish.examine(bounded(body.files), await publish.known(context))
+    after = publish.whole(examined)
     before = await difference.base(context, body.against)
-    return management.shown(await difference.compare(context, before, after))
+    told = await difference.compare(context, before, after)
+    return management.shown(msgspec.structs.replace(told, findings=examined.findings))
 
 
 @post("/v1/catalogs/publish", status_code=200, opt=auth.needs("manage") | openapi.takes(PublishBody))
@@ -186,7 +189,9 @@ async def publish_catalog(
     files = bounded(body.files)
     if body.dry_run:
         examined = await publish.examine(files, await publish.known(context))
-        return management.shown(_would(await publish.preview(context, examined, body.moves)))
+        return management.shown(
+            _would(await publish.preview(context, examined, body.moves, body.acknowledge))
+        )
     done = await publish.publish(context, caller, files, _wish(body, body.acknowledge))
     return management.shown(_did(done))
 

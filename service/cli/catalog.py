@@ -43,7 +43,7 @@ def check_catalog(command: click.Context, *, folder: Path, as_json: bool) -> Non
     files = read(folder)
     examined = examine(files)
     report(examined, files, as_json=as_json)
-    command.exit(_FOUND if examined.catalog is None else 0)
+    command.exit(_FOUND if publish.refusals(examined) else 0)
 
 
 @click.command("history")

@@ -137,9 +137,9 @@ def publish_catalog(
 
     async def act(context: Context) -> Examined | _Outcome:
         examined = await publish.examine(files, await publish.known(context))
-        if examined.catalog is None:
+        if examined.catalog is None or publish.refusals(examined, acknowledge):
             return examined
-        seen = await publish.preview(context, examined, _chosen(asked, ()))
+        seen = await publish.preview(context, examined, _chosen(asked, ()), acknowledge)
 
         async def do(wish: Wish, progress: moves.Progress) -> Publication:
             return await publish.publish(
@@ -150,7 +150,7 @@ def publish_catalog(
 
     came = session.use(data, act)
     if isinstance(came, Examined):
-        report(came, files, as_json=as_json, then="Nothing was published.")
+        report(came, files, as_json=as_json, then=_refused(came, acknowledge))
         command.exit(_FOUND)
     elif as_json:
         show.json(came)
@@ -236,6 +236,16 @@ async def _carry_through(
     if not asked.as_json:
         _show_done(done)
     return _Outcome(hash=seen.hash, published=done.activated, preview=seen, publication=done)
+
+
+def _refused(examined: Examined, acknowledge: Sequence[str]) -> str:
+    """What is left to do: if promises alone are in the way, somebody may answer for them."""
+    left = publish.refusals(examined, acknowledge)
+    names = [name for name in publish.broken(examined) if name not in acknowledge]
+    if len({finding.name for finding in left}) > len(names) or not names:
+        return "Nothing was published."
+    said = " ".join(f"--acknowledge {shlex.quote(name)}" for name in names)
+    return f"Nothing was published. Mend it, or say that you know: {said}"
 
 
 def _chosen(asked: _Asked, subscribed: Sequence[str]) -> dict[str, When]:

@@ -1,6 +1,6 @@
 """Publishing a catalog: checked whole, kept for ever, made active; or refused with all findings."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,7 @@ from service.context import Caller, Context
 from service.usecases import activation
 from service.usecases import preview as previews
 from service.usecases.activation import Publication, Wish
+from service.usecases.examine import PROMISE
 from service.usecases.examine import Examined as Examined  # noqa: PLC0414 - the door for callers
 from service.usecases.examine import examine as examine  # noqa: PLC0414 - the same
 from service.usecases.moves import Progress, When
@@ -40,7 +41,8 @@ async def publish(
     would change what stored numbers mean, InvalidError, UnavailableError. The active catalog stays then.
     """
     examined = examined or await examine(files, await known(context))
-    catalog = publishable(examined)
+    catalog = publishable(examined, wish.acknowledge)
+    acknowledged = [name for name in broken(examined) if name in wish.acknowledge]
 
     async def keep(connection: postgres.Connection, now: datetime) -> bool:
         refuse_new_meaning(await catalogs.meanings(connection), catalog)
@@ -54,16 +56,20 @@ async def publish(
             compiler=release.compiler(),
         )
 
-    done = await activation.make_active(context, caller, catalog, wish, keep, on_progress=on_progress)
+    done = await activation.make_active(
+        context, caller, catalog, wish, keep, acknowledged=acknowledged, on_progress=on_progress
+    )
     return msgspec.structs.replace(done, findings=[*examined.findings, *done.findings])
 
 
-async def preview(context: Context, examined: Examined, wish: Mapping[str, When]) -> Preview:
+async def preview(
+    context: Context, examined: Examined, wish: Mapping[str, When], acknowledge: Collection[str] = ()
+) -> Preview:
     """What a publish would come to, for those subscribed too. Nothing is done.
 
     Errors: as of publish.
     """
-    catalog = publishable(examined)
+    catalog = publishable(examined, acknowledge)
     async with postgres.transaction(context.pool) as connection:
         refuse_new_meaning(await catalogs.meanings(connection), catalog)
     return await previews.preview(context, catalog, wish, examined.findings)
@@ -120,14 +126,51 @@ async def files_of(context: Context, catalog_hash: str) -> dict[str, str]:
     return files
 
 
-def publishable(examined: Examined) -> Catalog:
-    """The catalog that was examined.
+def publishable(examined: Examined, acknowledge: Collection[str] = ()) -> Catalog:
+    """The catalog that was examined; promises that it breaks must be acknowledged by their names.
+
+    Errors: CatalogError with every finding, InvalidError for a name that no promise of it has.
+    """
+    catalog = whole(examined)
+    if refusals(examined, acknowledge):
+        raise refused(examined.findings)
+    promised = [invariant.name for invariant in catalog.invariants]
+    unknown = tuple(
+        errors.FieldError(f"/acknowledge/{place}", f'The catalog has no invariant "{name}".')
+        for place, name in enumerate(acknowledge)
+        if name not in promised
+    )
+    if unknown:
+        raise errors.InvalidError(unknown[0].message, errors=unknown)
+    return catalog
+
+
+def whole(examined: Examined) -> Catalog:
+    """The catalog that was examined, be it that it breaks its promises.
 
     Errors: CatalogError with every finding.
     """
     if examined.catalog is None:
         raise refused(examined.findings)
     return examined.catalog
+
+
+def refusals(examined: Examined, acknowledge: Collection[str] = ()) -> list[Finding]:
+    """The errors that stand in the way of a publish."""
+    return [
+        finding
+        for finding in examined.findings
+        if finding.severity == "error" and not (_is_promise(finding) and finding.name in acknowledge)
+    ]
+
+
+def broken(examined: Examined) -> list[str]:
+    """The names of the promises that it breaks, each once."""
+    return list(dict.fromkeys(one.name for one in refusals(examined) if _is_promise(one)))
+
+
+def _is_promise(finding: Finding) -> bool:
+    return finding.slug == PROMISE
 
 
 def refused(findings: list[Finding]) -> errors.CatalogError:

@@ -1,0 +1,78 @@
+"""A catalog that breaks a promise of its own is published only if somebody says by name that they know."""
+
+import msgspec
+import psycopg
+import pytest
+
+from policies import errors
+from policies.compiler.findings import Finding
+from service.usecases import publish
+from service.usecases.activation import Wish
+from tests.api.test_catalog_moves import edited
+from tests.conftest import ROOT
+
+NAMES = ("upgrades never take away", "add-ons only add")
+
+
+@pytest.fixture
+async def breaking(catalog, example_files):
+    """Another catalog, examined, with two of its promises broken, one of them twice."""
+    files = edited(example_files, ("plans/pro.yaml", "49.00", "59.00"))
+    examined = await publish.examine(files)
+    found = [
+        Finding(
+            path="plans/pro.yaml", line=line, column=1, severity="error", slug="invariant", text="",
+            name=name, message="Pro gives less than Starter",
+        )
+        for line, name in ((3, NAMES[0]), (5, NAMES[0]), (7, NAMES[1]))
+    ]  # fmt: skip
+    return files, msgspec.structs.replace(examined, findings=found)
+
+
+async def test_a_broken_promise_refuses_the_catalog(context, catalog, breaking):
+    files, examined = breaking
+    for names in ((), NAMES[:1]):
+        with pytest.raises(errors.CatalogError) as refused:
+            await publish.publish(
+                context, ROOT, files, Wish(message="x", acknowledge=names), examined=examined
+            )
+        assert len(refused.value.errors) == 3
+    assert (await publish.active(context)).hash == catalog.hash
+
+
+async def test_who_names_them_all_publishes_and_it_is_written_down(context, config, breaking):
+    files, examined = breaking
+    wish = Wish(message="We know", acknowledge=NAMES)
+    done = await publish.publish(context, ROOT, files, wish, examined=examined)
+    assert (done.activated, done.acknowledged) == (True, list(NAMES))
+    assert (await publish.history(context, limit=1))[0].acknowledged == list(NAMES)
+    with psycopg.connect(config.database_url) as connection:
+        (line,) = connection.execute(
+            "select after -> 'acknowledged' from audit where action = 'catalog.publish' "
+            "order by seq desc limit 1"
+        ).fetchone()
+    assert line == list(NAMES)
+
+
+async def test_what_is_acknowledged_without_need_is_not_written_down(context, catalog, example_files):
+    files = edited(example_files, ("plans/pro.yaml", "49.00", "59.00"))
+    done = await publish.publish(context, ROOT, files, Wish(message="x", acknowledge=NAMES))
+    assert (done.activated, done.acknowledged) == (True, [])
+
+
+async def test_only_promises_that_the_catalog_has_can_be_acknowledged(api, catalog, example_files):
+    files = edited(example_files, ("plans/pro.yaml", "49.00", "59.00"))
+    body = {"files": files, "message": "x", "acknowledge": [NAMES[0], "add-ons add"]}
+    for dry in (True, False):
+        refused = await api.post("/v1/catalogs/publish", json=body | {"dryRun": dry})
+        assert refused.status_code == 422
+        assert [one["pointer"] for one in refused.json()["errors"]] == ["/acknowledge/1"]
+    assert (await api.get("/v1/catalog")).json()["hash"] == catalog.hash
+
+
+async def test_nothing_but_a_promise_can_be_acknowledged(context, catalog, breaking):
+    files, examined = breaking
+    other = msgspec.structs.replace(examined.findings[0], slug="test-failed")
+    failing = msgspec.structs.replace(examined, findings=[other])
+    with pytest.raises(errors.CatalogError):
+        await publish.publish(context, ROOT, files, Wish(message="x", acknowledge=NAMES), examined=failing)
