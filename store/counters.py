@@ -39,7 +39,7 @@ class GrantRoom(msgspec.Struct, frozen=True):
     life: int
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True, cache_hash=True):
     """A feature of a tenant in one time window, and how far each of its buckets may be drawn.
 
     `window` empty: the event moves no counter. `overage` None: without end. `ends` in unix seconds, 0: never.

@@ -54,7 +54,23 @@ def fingerprint(event: Usage, scaled: int) -> int:
     return int.from_bytes(digest[:4]) >> 1
 
 
-def recording(booked: Booked, snapshot: Snapshot, right: Right, current: Right) -> Recording:
+class Accounts:
+    """The accounts of one call: made once for each right and time window, since its events share a few."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[Right, Account]] = {}
+
+    def of(self, snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
+        """The account of events of this right in this window."""
+        key = (id(right), window)  # the right is kept beside it, so that no other one gets its id
+        if key not in self._known:
+            self._known[key] = (right, _account(snapshot, right, window, ends))
+        return self._known[key][1]
+
+
+def recording(
+    booked: Booked, snapshot: Snapshot, right: Right, current: Right, accounts: Accounts
+) -> Recording:
     """What the record script is given. `right` holds at the event's instant, `current` at this one."""
     event = booked.event
     assert right.feature is not None, "an unknown feature was refused"
@@ -80,7 +96,7 @@ def recording(booked: Booked, snapshot: Snapshot, right: Right, current: Right) 
         properties=dict(event.properties) if event.properties else None,
     )
     return Recording(
-        account=_account(snapshot, right, window, ends),
+        account=accounts.of(snapshot, right, window, ends),
         measured=line.measured,
         digest=booked.digest,
         fingerprint=line.fingerprint,

@@ -48,6 +48,7 @@ class _Rights:
     def __init__(self, context: Context, offer: Offer) -> None:
         self._context = context
         self._offer = offer
+        self.accounts = booking.Accounts()
         self._known: dict[tuple[str, int, str], tuple[datetime, Right]] = {}
 
     async def at(self, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
@@ -139,7 +140,7 @@ async def _weigh(
         return scaled
     right_now = await current.at(snapshot, event.feature_id, now)
     booked = booking.Booked(event=event, scaled=scaled, digest=item.digest, at=at, now=now)
-    item.recording = booking.recording(booked, snapshot, right, right_now)
+    item.recording = booking.recording(booked, snapshot, right, right_now, rights.accounts)
     return None
 
 
