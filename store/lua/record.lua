@@ -39,9 +39,11 @@ local function grow(key, field, amount)
   end
 end
 
+local NONE = {} -- no grants, or nothing taken from any
 local function take_grants()
-  local grants = {}
-  for g = 1, tonumber(take()) do
+  local count, grants = tonumber(take()), NONE
+  if count > 0 then grants = {} end
+  for g = 1, count do
     grants[g] = {key = KEYS[tonumber(take())], field = take(), size = tonumber(take())}
     ends[grants[g].key], grants[g].name = take(), take()
   end
@@ -62,8 +64,9 @@ end
 -- How a quantity spreads over the buckets; policies.balance.draw is the rule, and a test holds the two together.
 -- `taken` gets a pair of grant and amount for each grant that is drawn from.
 local function draw_grants(grants, quantity, taken)
-  for _, grant in ipairs(grants) do
+  for g = 1, #grants do
     if quantity == 0 then break end
+    local grant = grants[g]
     local amount = math.min(quantity, math.max(0, grant.size - level(grant.key, grant.field)))
     if amount > 0 then taken[#taken + 1] = {grant, amount} end
     quantity = quantity - amount
@@ -71,7 +74,8 @@ local function draw_grants(grants, quantity, taken)
   return quantity
 end
 local function draw(account, quantity)
-  local taken = {}
+  local taken = NONE
+  if account.before ~= NONE or account.after ~= NONE then taken = {} end
   quantity = draw_grants(account.before, quantity, taken)
   local i = level(account.key, account.prefix .. 'i')
   local o = level(account.key, account.prefix .. 'o')
@@ -86,12 +90,14 @@ end
 -- A draw as the journal has it: an array, whose fourth is there only if a grant was drawn from.
 local function packed(drawn, taken)
   if #taken == 0 then return cmsgpack.pack(drawn) end
-  local lines = {}
-  for t, pair in ipairs(taken) do lines[t] = '\146' .. pair[1].name .. cmsgpack.pack(pair[2]) end
-  return '\148' .. cmsgpack.pack(drawn[1]) .. cmsgpack.pack(drawn[2]) .. cmsgpack.pack(drawn[3])
-    .. '\220' .. struct.pack('>I2', #taken) .. table.concat(lines)
+  local parts = {'\148', cmsgpack.pack(drawn[1], drawn[2], drawn[3]), '\220', struct.pack('>I2', #taken)}
+  for t, pair in ipairs(taken) do
+    parts[3 * t + 2], parts[3 * t + 3], parts[3 * t + 4] = '\146', pair[1].name, cmsgpack.pack(pair[2])
+  end
+  return table.concat(parts)
 end
 
+local NOTHING = {0, 0, 0}
 local replies, payloads, marks, seen = {}, {}, {}, {}
 for e = 1, tonumber(ARGV[3]) do
   local account, quantity = accounts[tonumber(take())], tonumber(take())
@@ -109,7 +115,7 @@ for e = 1, tonumber(ARGV[3]) do
   else
     local bounded = account.key and level(account.key, account.prefix .. 'x') or 0
     for c = 1, #caps do bounded = math.max(bounded, level(caps[c][1], caps[c][2])) end
-    local drawn, taken = {0, 0, 0}, {}
+    local drawn, taken = NOTHING, NONE
     if account.key then
       drawn, taken = draw(account, quantity)
       bounded = math.max(bounded, level(account.key, account.prefix .. 'i'), level(account.key, account.prefix .. 'o'))
@@ -121,7 +127,7 @@ for e = 1, tonumber(ARGV[3]) do
         grow(account.key, account.prefix .. 'o', drawn[2])
         grow(account.key, account.prefix .. 'x', drawn[3])
       end
-      for _, pair in ipairs(taken) do grow(pair[1].key, pair[1].field, pair[2]) end
+      for t = 1, #taken do grow(taken[t][1].key, taken[t][1].field, taken[t][2]) end
       for c = 1, #caps do grow(caps[c][1], caps[c][2], quantity) end
       seen[digest] = fingerprint
       marks[#marks + 1] = {days[1], digest, fingerprint}
