@@ -17,8 +17,9 @@
 -- Reply: one integer per event: 0 accepted, 1 duplicate, 2 the id came with another body,
 --   3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass its bound.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
--- Cost: about 3 us an event, and 0.1 us for each grant that it looks at. Journal first, counters next, marks last: a script that is torn by a crash leaves at
--- worst an event without a mark, which the flush recognises.
+-- Cost: about 3 us an event, as much again if it draws from grants, and 0.1 us for each full one that it passes.
+-- Journal first, counters next, marks last: a script that is torn by a crash leaves at worst an event without a
+-- mark, which the flush recognises.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 local COUNTER_MAX = 9e15
 local at = 4
@@ -61,8 +62,7 @@ for a = 1, tonumber(ARGV[2]) do
   accounts[a] = account
 end
 
--- How a quantity spreads over the buckets; policies.balance.draw is the rule, and a test holds the two together.
--- `taken` gets a pair of grant and amount for each grant that is drawn from.
+-- Takes from grants in their order; gives what is left, and puts a pair of grant and amount for each into `taken`.
 local function draw_grants(grants, quantity, taken)
   for g = 1, #grants do
     if quantity == 0 then break end
@@ -73,6 +73,8 @@ local function draw_grants(grants, quantity, taken)
   end
   return quantity
 end
+
+-- How a quantity spreads over the buckets; policies.balance.draw is the rule, and a test holds the two together.
 local function draw(account, quantity)
   local taken = NONE
   if account.before ~= NONE or account.after ~= NONE then taken = {} end
