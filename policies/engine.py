@@ -130,7 +130,7 @@ class Engine:
         self._slices: _Kept[_SliceKey, Slice] = _Kept(slices_alive)
         self._facts: _Kept[Facts, cedarpy.Entities] = _Kept(limits.FACTS_ALIVE)
         self._tables: _Kept[tuple[Slice, Facts], _Table] = _Kept(limits.TABLES_ALIVE)
-        self.grounds: _Kept[int, Ground] = _Kept(limits.RIGHTS_ALIVE)
+        self.grounds: _Kept[int, Ground] = _Kept(slices_alive)  # each holds a slice
         self._on_fault = on_fault
 
     def slice(
