@@ -20,7 +20,7 @@ Number = int | str
 """As on the wire: an integer, or a decimal string where the feature has decimals."""
 
 
-class ReasonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ReasonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """One reason, with the policy and the line of the plan that it comes from where there is one."""
 
     policy_id: str | None
@@ -29,7 +29,7 @@ class ReasonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     message: str
 
 
-class CapLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class CapLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """One cap and how much of it is used; None if that could not be read."""
 
     limit: Number
@@ -103,7 +103,7 @@ class Flip(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     changes: tuple[Change, ...]
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """The answer. Numbers are as they stood before the request; None where there are none."""
 
     allowed: bool

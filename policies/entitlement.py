@@ -60,7 +60,7 @@ class Snapshot(Noun, frozen=True, kw_only=True):
     """By feature and start: the same. Of one feature, no two hold at the same instant."""
 
 
-class Right(msgspec.Struct, frozen=True, kw_only=True):
+class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The resolved right to one feature. Derived, never stored."""
 
     tenant_id: str

@@ -23,7 +23,7 @@ PriceModel = Literal["perUnit", "package", "graduated", "volume"]
 BillingStatus = Literal["good", "grace", "restricted", "suspended", "paused", "ended", "pending"]
 
 
-class Noun(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Noun(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """What all nouns share: frozen, by keyword, camelCase when stored as JSON."""
 
 

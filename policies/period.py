@@ -27,7 +27,7 @@ _SPANS: Final[dict[Interval, timedelta]] = {
 _MONTHS: Final[dict[Interval, int]] = {"month": 1, "year": 12}
 
 
-class Period(msgspec.Struct, frozen=True, order=True):
+class Period(msgspec.Struct, frozen=True, order=True, gc=False):
     """Half-open: `start` is in it, `end` is not. `end` is None only for the interval `never`."""
 
     start: datetime

@@ -14,7 +14,7 @@ from policies.model import Offer
 from store.reading import Want
 
 
-class Given(msgspec.Struct, frozen=True):
+class Given(msgspec.Struct, frozen=True, gc=False):
     """A decision, and all that it depends on beside the right: its instant and its id are none of it."""
 
     counted: tuple[int, ...]
@@ -24,7 +24,7 @@ class Given(msgspec.Struct, frozen=True):
     decision: Decision
 
 
-class Standing(msgspec.Struct):
+class Standing(msgspec.Struct, gc=False):
     """What a tenant's right to a feature is, what it was made of, and which counters bear on it."""
 
     snapshot: Snapshot

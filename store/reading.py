@@ -22,14 +22,14 @@ class FenceClosedError(Exception):
     """The shard is not certified on the server that runs now; its counters may not be believed or moved."""
 
 
-class Want(msgspec.Struct, frozen=True, cache_hash=True):
+class Want(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """Counters of one tenant: pairs of time window and field."""
 
     tenant_id: str
     fields: tuple[tuple[str, str], ...]
 
 
-class Levels(msgspec.Struct, frozen=True):
+class Levels(msgspec.Struct, frozen=True, gc=False):
     """What was read in one round trip: the scripts' snapshot version and the counters in the order asked."""
 
     snapshot_version: int | None
@@ -39,7 +39,7 @@ class Levels(msgspec.Struct, frozen=True):
     """The hash of the active catalog, as Redis was told; None: it was told nothing."""
 
 
-class _Packed(msgspec.Struct, frozen=True):
+class _Packed(msgspec.Struct, frozen=True, gc=False):
     """A Want as it goes out."""
 
     shard: int

@@ -96,7 +96,7 @@ class SnapshotSource:
             (
                 "SET",
                 keyspace.snapshot(keyspace.shard_of(tenant_id), tenant_id),
-                _MARK + text.encode(),
+                copy_of(text),
                 "EX",
                 limits.SNAPSHOT_COPY_S,
             )
@@ -178,6 +178,11 @@ async def read(connection: postgres.Connection, tenant_id: str, *, now: datetime
     """One snapshot inside a transaction; a tenant that does not exist has one too, with `known` false."""
     texts = await read_texts(connection, [tenant_id], now=now)
     return _decode(texts[0]) if texts else _unknown(tenant_id)
+
+
+def copy_of(text: str) -> bytes:
+    """What Redis keeps of a snapshot that Postgres gave."""
+    return _MARK + text.encode()
 
 
 def _unknown(tenant_id: str) -> Snapshot:

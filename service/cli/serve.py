@@ -66,7 +66,9 @@ def api(*, host: str, port: int) -> None:
     with listening:
         name = f"[{host}]" if ":" in host else host
         log.info("The API listens on http://%s:%d", name, listening.getsockname()[1])
-        server.make_server(app.make_app(settled)).run(sockets=[listening])
+        serving = server.make_server(app.make_app(settled))
+        server.settle()
+        serving.run(sockets=[listening])
 
 
 @click.command()
