@@ -14,9 +14,14 @@ from service.embedded.errors import EmbeddedError
 FIGURES: Final = {
     "publish": "Plans a second of catalog publish, all new and one edited, beside reading the YAML alone.",
     "check": "Requests a second of /v1/check, beside a bare echo.",
+    "check-batch": "Decisions a second of /v1/check/batch, of one tenant and of 100, beside a bare echo.",
+    "cold": "How long the first check of a tenant takes, beside later ones.",
+    "tenants": "Checks a second over 1,000,000 tenants at random, beside one tenant.",
+    "catalog-size": "Checks a second in large catalogs, beside one plan with one feature.",
+    "cerbos": "Checks a second and their p99 on the whole machine, beside Cerbos with the same rule.",
     "usage": "Events a second of /v1/usage, single and in batches, beside a bare echo.",
 }
-"""Each name is that of a module here with `figures(settings)`."""
+"""Each name is that of a module here (with _ for -) that has `figures(settings)`."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +41,7 @@ def main(*, name: str, runs: int, seconds: int, as_json: bool) -> None:
     Servers and data are private ones in a temporary folder; nothing else is touched. Wants a quiet machine.
     """
     settings = Settings(runs, seconds, as_json)
-    module = import_module(f"scripts.benchmarks.{name}")
+    module = import_module(f"scripts.benchmarks.{name.replace('-', '_')}")
     try:
         figures = module.figures(settings)
     except (LoadError, EmbeddedError) as error:

@@ -23,18 +23,21 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     each: int = 1
     """Units of one request."""
     connections: int = load.CONNECTIONS
+    below: int = 0
+    """As in load.Shot."""
 
 
 def echo(cases: Sequence[Case], settings: Settings) -> list[Figure]:
     """A figure for each case, all on the same API."""
     settings.say(f"Client: {load.client_name()}")
     with sides.api() as api:
-        return [_measure(api, case, settings) for case in cases]
+        return [measure(api, case, settings) for case in cases]
 
 
-def _measure(api: sides.Api, case: Case, settings: Settings) -> Figure:
+def measure(api: sides.Api, case: Case, settings: Settings) -> Figure:
+    """A figure for one case on an API that runs."""
     shot = msgspec.structs.replace(
-        api.shot(case.path, case.body, case.content_type), connections=case.connections
+        api.shot(case.path, case.body, case.content_type), connections=case.connections, below=case.below
     )
     answer = sides.ask(shot)
     told = f"{len(shot.head)} + {len(shot.body)} bytes in, {len(answer.body)} bytes of body out"

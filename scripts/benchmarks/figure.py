@@ -58,13 +58,18 @@ def measure(name: str, *, unit: str, ours: Side, reference: Side, settings: Sett
         both = f"{run.ours:>10,.0f} {unit} beside {run.reference:>10,.0f}"
         settings.say(f"  run {number + 1}: {both}, ratio {run.ratio:.3f}")
         found.append(run)
+    return of(name, unit, found)
+
+
+def of(name: str, unit: str, runs: Sequence[Run]) -> Figure:
+    """The figure of these runs."""
     return Figure(
         name=name,
-        ours=statistics.median(run.ours for run in found),
-        reference=statistics.median(run.reference for run in found),
-        ratio=statistics.median(run.ratio for run in found),
+        ours=statistics.median(run.ours for run in runs),
+        reference=statistics.median(run.reference for run in runs),
+        ratio=statistics.median(run.ratio for run in runs),
         unit=unit,
-        runs=found,
+        runs=runs,
     )
 
 

@@ -36,6 +36,12 @@ class Api(msgspec.Struct, frozen=True):
 
     port: int
     key: str
+    database_url: str
+    redis_url: str
+    pid: int
+    """Of the first process that serves it."""
+    ports: tuple[int, ...] = ()
+    """Of all processes that serve it."""
 
     def shot(self, path: str, body: bytes, content_type: str = "application/json") -> Shot:
         """A request to it."""
@@ -44,9 +50,9 @@ class Api(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def api() -> Iterator[Api]:
+def api(processes: int = 1) -> Iterator[Api]:
     """The API with a worker beside it, on private servers in a folder that goes with them."""
-    with _folder() as folder, EmbeddedServers(folder / "data") as servers:
+    with temporary_folder() as folder, EmbeddedServers(folder / "data") as servers:
         environment = os.environ | {
             "METERGATE_DATABASE_URL": servers.running.database_url,
             "METERGATE_REDIS_URL": servers.running.redis_url,
@@ -54,24 +60,40 @@ def api() -> Iterator[Api]:
         }
         asyncio.run(bootstrap.prepare(environment))
         key = asyncio.run(bootstrap.demo(environment, instance.CATALOG))
-        port = _free_port()
-        with (
-            _process(["service", "api", "--port", str(port)], environment, folder / "api.log") as serving,
-            _process(["service", "worker"], environment, folder / "worker.log"),
-        ):
-            _await(port, READY, serving, folder / "api.log")
-            yield Api(port, key)
+        with contextlib.ExitStack() as running:
+            running.enter_context(_process(["service", "worker"], environment, folder / "worker.log"))
+            serving = [
+                running.enter_context(_api_process(environment, folder / f"api{number}.log"))
+                for number in range(processes)
+            ]
+            yield Api(
+                port=serving[0][0],
+                key=key,
+                database_url=servers.running.database_url,
+                redis_url=servers.running.redis_url,
+                pid=serving[0][1],
+                ports=tuple(port for port, _ in serving),
+            )
+
+
+@contextmanager
+def _api_process(environment: Mapping[str, str], log: Path) -> Iterator[tuple[int, int]]:
+    """The port and the process id of one that serves."""
+    port = free_port()
+    with _process(["service", "api", "--port", str(port)], environment, log) as serving:
+        await_answer(port, "/health/ready", READY, serving, log)
+        yield port, serving.pid
 
 
 @contextmanager
 def echo(answer: Answer) -> Iterator[int]:
     """A bare ASGI program that gives this answer to every request; its port."""
-    with _folder() as folder:
-        kept, port = folder / "answer", _free_port()
+    with temporary_folder() as folder:
+        kept, port = folder / "answer", free_port()
         kept.write_bytes(msgspec.json.encode(answer))
         argv = ["scripts.benchmarks.echo", str(port), str(kept)]
         with _process(argv, os.environ, folder / "echo.log") as serving:
-            _await(port, b"", serving, folder / "echo.log")
+            await_answer(port, "/", b"", serving, folder / "echo.log")
             yield port
 
 
@@ -82,7 +104,7 @@ def ask(shot: Shot) -> Answer:
     """
     connection = http.client.HTTPConnection("127.0.0.1", shot.port, timeout=START_S)
     with contextlib.closing(connection):
-        connection.request("POST", shot.path, shot.body, shot.headers)
+        connection.request("POST", shot.path, shot.body.replace(b"{n}", b"0"), shot.headers)
         answer = connection.getresponse()
         body = answer.read()
     if answer.status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
@@ -91,26 +113,33 @@ def ask(shot: Shot) -> Answer:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
+    """A folder for both sides, gone in the end."""
     with tempfile.TemporaryDirectory(prefix="mgb") as folder:  # short: a socket's path is bounded
         Path(folder).chmod(0o755)  # so that servers that run as another user reach their part of it
         yield Path(folder)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
     with server.listen("127.0.0.1", 0) as listening:
         return int(listening.getsockname()[1])
 
 
-@contextmanager
 def _process(
     module: Sequence[str], environment: Mapping[str, str], log: Path
+) -> contextlib.AbstractContextManager["subprocess.Popen[bytes]"]:
+    return program([sys.executable, "-P", "-m", *module], environment, log)
+
+
+@contextmanager
+def program(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A Python module in a process of its own, that ends with the `with`."""
-    argv = [sys.executable, "-P", "-m", *module]
+    """A program in a process of its own, that ends with the `with`."""
     with (
         log.open("wb") as output,
-        subprocess.Popen(argv, env=environment, stdout=output, stderr=subprocess.STDOUT) as process,  # noqa: S603 - our own modules
+        subprocess.Popen(argv, env=environment, stdout=output, stderr=subprocess.STDOUT) as process,  # noqa: S603 - our own modules, and what a benchmark names
     ):
         try:
             yield process
@@ -122,20 +151,24 @@ def _process(
                 process.kill()
 
 
-def _await(port: int, said: bytes, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def await_answer(port: int, path: str, said: bytes, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Waits until a GET of the path is answered with these bytes in it.
+
+    Errors: LoadError if the process ends or takes too long.
+    """
     deadline = clock.monotonic_s() + START_S
     pause = threading.Event()
-    while not _says(port, said):
+    while not _says(port, path, said):
         if process.poll() is not None or clock.monotonic_s() > deadline:
             raise LoadError(f"A side does not serve: {log.read_text()[-2000:]}")
         pause.wait(_LOOK_S)
 
 
-def _says(port: int, said: bytes) -> bool:
+def _says(port: int, path: str, said: bytes) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_S)
     with contextlib.closing(connection):
         try:
-            connection.request("GET", "/health/ready")
+            connection.request("GET", path)
             return said in connection.getresponse().read()
         except (OSError, http.client.HTTPException):
             return False

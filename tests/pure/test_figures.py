@@ -68,3 +68,29 @@ def test_a_body_with_quotes_lines_and_other_alphabets_is_a_text_of_lua():
 def test_the_head_of_a_request_says_how_long_its_body_is():
     shot = Shot(port=80, path="/v1/check", headers={"X": "y"}, body="é".encode())
     assert shot.head == b"POST /v1/check HTTP/1.1\r\nHost: 127.0.0.1:80\r\nX: y\r\nContent-Length: 2\r\n\r\n"
+
+
+def test_a_shot_may_vary():
+    """Each request has another number in it, in our client and in what wrk is told."""
+    shot = Shot(port=80, path="/", headers={}, body=b'{"a": {n}, "b": "t{n}"}', below=1_000_000)
+    bodies = {shot.request().partition(b"\r\n\r\n")[2] for _ in range(20)}
+    assert len(bodies) > 1
+    for body in bodies:
+        told = msgspec.json.decode(body)
+        assert told["b"] == f"t{told['a']}"
+        assert 0 <= told["a"] < 1_000_000
+    lua = load._script(shot)
+    assert 'string.gsub(wrk.body, "{n}", tostring(math.random(0, 999999)))' in lua
+    assert load._script(shot) != lua  # another seed
+    assert "function request" not in load._script(msgspec.structs.replace(shot, below=0))
+
+
+def test_the_slowest_of_a_hundred_is_read_in_any_unit():
+    for said, microseconds in (
+        ("99%  812.00us", 812),
+        ("99%    3.40ms", 3_400),
+        ("99%    1.20s ", 1_200_000),
+    ):
+        found = load._P99.search(f"     {said}\n")
+        assert found
+        assert float(found[1]) * load._MICROSECONDS[found[2]] == microseconds

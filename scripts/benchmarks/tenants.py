@@ -1,0 +1,47 @@
+"""Checks a second over a million tenants at random, beside the same of one tenant: is it flat?"""
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from scripts.benchmarks import figure, load, sides, tenants_loaded
+from scripts.benchmarks.figure import Figure, Settings
+from service.embedded import samples
+
+TENANTS: Final = 1_000_000
+WARM_UP_S: Final = 2
+
+
+def figures(settings: Settings) -> list[Figure]:
+    """One worker process, 32 connections. Its memory knows 20,000 tenants, so nearly every check is cold."""
+    with sides.api() as api:
+        settings.say(f"Loading {TENANTS:,} tenants …")
+        tenants_loaded.load(api, "t", TENANTS, copies=True)
+        many, one = (_shot(api, tenant) for tenant in ("t{n}", "t0"))
+        sides.ask(one)
+        for warm in (one, many):
+            load.rate(warm, WARM_UP_S)
+        found = figure.measure(
+            "tenants",
+            unit="requests/s",
+            ours=partial(load.rate, many, settings.seconds),
+            reference=partial(load.rate, one, settings.seconds),
+            settings=settings,
+        )
+        settings.say(f"Memory of the worker afterwards: {resident_mb(api.pid)} MB")
+        return [found]
+
+
+def _shot(api: sides.Api, tenant: str) -> load.Shot:
+    """Another quantity each time, on both sides: no answer can be one that was given before."""
+    body = f'{{"tenantId": "{tenant}", "featureId": "{samples.FEATURE}", "quantity": {{n}}}}'
+    return msgspec.structs.replace(api.shot("/v1/check", body.encode()), below=TENANTS)
+
+
+def resident_mb(pid: int) -> int:
+    """What is resident of a process now, in MB."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (line,) = [line for line in lines if line.startswith("VmRSS:")]
+    return int(line.split()[1]) // 1024
