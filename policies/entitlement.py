@@ -22,6 +22,7 @@ from policies.combine import Combined, Held, Source
 from policies.grant import Grant
 from policies.model import (
     BillingStatus,
+    Cap,
     Combine,
     Feature,
     Guard,
@@ -205,6 +206,24 @@ def stood_on(snapshot: Snapshot, at: datetime) -> Subscription | None:
     """The subscription that a tenant is on at an instant, or was on last; None before the first began."""
     begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
     return max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER, default=None)
+
+
+def capped(
+    snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id: str, cap: Cap, window: Period
+) -> tuple[Period, ...]:
+    """The parts of a cap's window in which the tenant was on a plan with such a cap: what it counts."""
+    lives = [held for held in snapshot.subscriptions if held.phases]
+    edges = [held.phases[0].start for held in lives[1:]] + [_FOREVER]
+    spans = []
+    for held, next_one in zip(lives, edges, strict=False):
+        for stretch in _stretches(held, offer, versions):
+            terms = stretch.plan.terms.get(feature_id)
+            caps = terms.caps if isinstance(terms, MeteredTerms) else ()
+            start = max(window.start, stretch.start)
+            end = min(window.end or _FOREVER, stretch.end, next_one)
+            if start < end and any((one.interval, one.per) == (cap.interval, cap.per) for one in caps):
+                spans.append(Period(start, end))
+    return tuple(spans)
 
 
 def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:

@@ -4,6 +4,7 @@ One transaction over many shards: the locked cursor rows are the right to do it,
 commit that keeps the events. A crash before the commit repeats the work, a crash after it finds it done.
 """
 
+import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -26,6 +27,10 @@ FIRST_COUNT = 2
 COUNT_MAX = 256
 GROUP = 16
 """Shards asked at a time: an entry is at most some 300 kB, so an answer stays within tens of megabytes."""
+
+DRAIN_TRIES = 40
+"""How often one shard is flushed, or its flusher waited for, before a caller is told that it is behind."""
+DRAIN_PAUSE_S = 0.05
 
 log = logging.getLogger("metergate.flush")
 
@@ -94,6 +99,33 @@ async def flush_once(
         flushed = await _one_by_one(pool, full, now)
     more = len(readings) < len(cursors) or any(not reading.drained for reading in readings)
     return msgspec.structs.replace(flushed, more=more and flushed.entries > 0)
+
+
+async def drain(pool: postgres.Pool, link: Link, *, shard: int, now: datetime) -> bool:
+    """Flushes one shard as far as its journal reached when this was asked; False if that took too long.
+
+    Another flusher may hold the shard: then it is waited for.
+    Errors: UnavailableError, RedisAwayError.
+    """
+    tip = await _tip(link, shard)
+    for _ in range(DRAIN_TRIES):
+        async with postgres.transaction(pool) as connection:
+            cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
+        (last_id,) = [cursor.last_id for cursor in cursors if cursor.shard == shard]
+        if keyspace.entry_parts(last_id) >= keyspace.entry_parts(tip):
+            return True
+        flushed = await flush_once(pool, link, now=now, shards=(shard,))
+        if not flushed.entries:
+            await asyncio.sleep(DRAIN_PAUSE_S)
+    return False
+
+
+async def _tip(link: Link, shard: int) -> str:
+    """The id of the last entry of a journal; that of none, if it is empty."""
+    (reply,) = (await link.send([("XREVRANGE", keyspace.journal(shard), "+", "-", "COUNT", 1)])).values
+    if isinstance(reply, Exception):
+        raise RedisAwayError(str(reply))
+    return reply[0][0].decode() if reply else "0-0"
 
 
 async def _bring_over(pool: postgres.Pool, full: Sequence[Reading], now: datetime) -> Flushed:

@@ -9,6 +9,7 @@ The guard runs before anything else of the route, so a body is never read for a 
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
@@ -85,10 +86,18 @@ def recognize(scope: HTTPScope, context: Context, scopes: frozenset[str]) -> Cal
 
 
 def _allowed(caller: Caller, scopes: frozenset[str]) -> Caller:
+    require(caller, scopes)
+    return caller
+
+
+def require(caller: Caller, scopes: AbstractSet[str]) -> None:
+    """Refuses a caller who lacks one of these scopes.
+
+    Errors: ForbiddenError names the scope that lacks.
+    """
     if not scopes <= caller.scopes:
         names = " and ".join(f"`{each}`" for each in sorted(scopes - caller.scopes))
         raise errors.ForbiddenError(f"This key lacks the scope {names}.")
-    return caller
 
 
 def secret(shown: Iterable[tuple[bytes, bytes]]) -> str:

@@ -1,6 +1,7 @@
 """`metergate check`: one question, answered in words, with the reasons."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from service.api import wire
 from service.cli import given, session, settings, show
 from service.context import Context
 from service.usecases import check as usecase
+from service.usecases import past
 from service.usecases.check import Check
 
 _DENIED: Final = 1
@@ -42,6 +44,9 @@ class _Asked(wire.Body, frozen=True):
     metavar="KEY=VALUE",
     help="What else is known of the use, if the feature takes it. May be repeated.",
 )
+@click.option(
+    "--at", type=click.DateTime(), help="Ask as of this instant (UTC): its facts, its plans, events up to it."
+)
 @click.option("--explain", is_flag=True, help="Show every condition that was asked, and whether it holds.")
 @settings.data_option
 @show.json_option
@@ -55,6 +60,7 @@ def check(
     entity_id: str | None,
     said: dict[str, str],
     data: Path | None,
+    at: datetime | None,
     explain: bool,
     as_json: bool,
 ) -> None:
@@ -78,7 +84,8 @@ def check(
         context=asked.context or {},
         explain=explain,
     )
-    decision = session.use(data, lambda context: _ask(context, question))
+    instant = None if at is None else at.replace(tzinfo=UTC)
+    decision = session.use(data, lambda context: _ask(context, question, instant))
     if as_json:
         show.json(decision)
     else:
@@ -86,7 +93,9 @@ def check(
     command.exit(0 if decision.allowed else _DENIED)
 
 
-async def _ask(context: Context, question: Check) -> Decision:
+async def _ask(context: Context, question: Check, at: datetime | None) -> Decision:
+    if at is not None:
+        return await past.decided(context, question, at)
     (decision,) = await usecase.check(context, [question])
     return decision
 

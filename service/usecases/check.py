@@ -175,7 +175,7 @@ def _case(standing: Standing, question: Question, place: int, pointer: Pointer) 
     want = standing.want
     if question.entity_id is not None and standing.by_entity:
         want = levels.want(standing.right, question.entity_id)
-    return _Case(question, standing, _request(question, standing.right, place, pointer), want)
+    return _Case(question, standing, request_of(question, standing.right, place, pointer), want)
 
 
 async def _standing(
@@ -197,7 +197,11 @@ async def _standing(
     return standing
 
 
-def _request(question: Question, right: Right, place: int, pointer: Pointer) -> Request:
+def request_of(question: Question, right: Right, place: int, pointer: Pointer) -> Request:
+    """What is put to the engine; `pointer` and `place` name bad fields.
+
+    Errors: InvalidError for what the feature does not take.
+    """
     feature, entity_id, said = right.feature, question.entity_id, question.context or {}
     if feature is not None and feature.entity == "required" and entity_id is None:
         raise errors.invalid(f"{pointer(place)}/entityId", f"{feature.id} is decided by entity: say which.")
