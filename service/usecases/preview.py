@@ -15,7 +15,7 @@ from service.usecases import difference, moves
 from service.usecases.difference import Comparison, Facts, is_above
 from service.usecases.moves import When
 from store import catalogs, postgres, subscribers
-from store.subscribers import Asked
+from store.subscribers import Asked, On
 
 Sold = PlanVersion | AddonVersion
 
@@ -96,13 +96,13 @@ async def preview(
         gone = await difference.left_behind(connection, active_hash or None, catalog, now)
         facts = await difference.read_facts(connection, now)
     comparison = await difference.compare(context, before, catalog)
-    named = [*_changed(before, catalog), *(one for one in wish if one not in _changed(before, catalog))]
-    touched = [await _touched(context, noun, facts, wish, now) for noun in _nouns(catalog, named)]
+    named = dict.fromkeys([*_changed(before, catalog), *wish])
+    touched = [_on_others(noun, facts) for noun in _nouns(catalog, named)]
     return Preview(
         hash=catalog.hash,
         based_on=active_hash,
         comparison=comparison,
-        subscribed=[one for one in touched if one.tenants],
+        subscribed=[await _touched(context, noun, on, wish, now) for noun, on in touched if on],
         findings=[*findings, *gone],
     )
 
@@ -128,13 +128,20 @@ def _nouns(catalog: Catalog, named: Iterable[str]) -> list[Sold]:
     return list({sold.version: sold for sold in found}.values())
 
 
+def _on_others(new: Sold, facts: Facts) -> tuple[Sold, list[On]]:
+    """With the other versions of it that somebody has."""
+    held = facts.plans if isinstance(new, PlanVersion) else facts.addons
+    return new, [one for one in held if one.id == _id(new) and one.version != new.version]
+
+
+def _id(sold: Sold) -> str:
+    return sold.plan_id if isinstance(sold, PlanVersion) else sold.addon_id
+
+
 async def _touched(
-    context: Context, new: Sold, facts: Facts, wish: Mapping[str, When], now: datetime
+    context: Context, new: Sold, on: Sequence[On], wish: Mapping[str, When], now: datetime
 ) -> Touched:
-    is_plan = isinstance(new, PlanVersion)
-    noun_id = new.plan_id if isinstance(new, PlanVersion) else new.addon_id
-    on = [one for one in (facts.plans if is_plan else facts.addons) if one.id == noun_id]
-    on = [one for one in on if one.version != new.version]
+    is_plan, noun_id = isinstance(new, PlanVersion), _id(new)
     versions = [one.version for one in on]
     known = await context.catalogs.need(versions if is_plan else (), () if is_plan else versions)
     bodies: Mapping[str, Sold] = known.plans if is_plan else known.addons

@@ -51,12 +51,14 @@ from passed group by place, 3, 4, 5 order by place, 3;
 -- name: first_of
 -- The first tenants by name who have a plan or an add-on in one of these versions.
 select t.tenant_id, t.name, h.version
-from subscription_phases p join tenants t using (tenant_id)
-  cross join lateral (
-    select p.plan_version as version
-    union all
-    select a."addonVersion" from jsonb_to_recordset(p.addons) as a ("addonId" text, "addonVersion" text)
-  ) h
-where p.start_at <= %(at)s and (p.end_at is null or p.end_at > %(at)s) and t.closed_at is null
-  and h.version = any(%(versions)s)
+from (
+  select p.tenant_id, p.start_at, p.end_at, p.plan_version as version
+  from subscription_phases p where p.plan_version = any(%(versions)s)
+  union all
+  select p.tenant_id, p.start_at, p.end_at, a."addonVersion"
+  from subscription_phases p
+    cross join lateral jsonb_to_recordset(p.addons) as a ("addonId" text, "addonVersion" text)
+  where p.addons <> '[]' and a."addonVersion" = any(%(versions)s)
+) h join tenants t using (tenant_id)
+where h.start_at <= %(at)s and (h.end_at is null or h.end_at > %(at)s) and t.closed_at is null
 order by t.name, t.tenant_id limit %(limit)s;

@@ -199,8 +199,12 @@ async def test_usage_of_the_period_before_is_not_that_of_today(three, context, e
 
 
 async def test_a_cap_of_an_entity_is_held_against_each(three, context, example_files):
-    for entity, quantity in (("a", 12_000), ("b", 9_000)):
-        await used(context, "globex", "d.1795305600", f"ai-tokens:e:{entity}", quantity, ends="2026-11-23")
+    for tenant_id, entity, quantity in (
+        ("globex", "a", 6_000),
+        ("globex", "b", 9_000),
+        ("acme", "a", 12_000),
+    ):
+        await used(context, tenant_id, "d.1795305600", f"ai-tokens:e:{entity}", quantity, ends="2026-11-23")
     files = edited(example_files, ("plans/pro.yaml", "limit: 20_000", "limit: 10_000"))
     (change,) = (await three.post("/v1/catalogs/diff", json={"files": files})).json()["changes"]
     assert (change["above"], change["tenants"]) == (1, 3)

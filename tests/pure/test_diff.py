@@ -146,6 +146,8 @@ def test_guards_that_are_new_or_rewritten_may_hit_somebody():
     assert [(one.kind, one.what.effect) for one in back] == [("new", "worse")]
     reason = next(guard.reason for guard in BEFORE.guards if guard.source.startswith(path))
     assert [one[0] for one in told((path, reason, "Ask us."))] == ["neutral"]
+    rewritten = told((path, "forbid", "// for whom now?\nforbid"))
+    assert [(effect, ": condition " in sentence) for effect, sentence in rewritten] == [("worse", True)]
 
 
 OTHER: dict[str, object] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.compiler.known import Known
 from service.usecases import examine
 
 CATALOG = Path(__file__).parents[2] / "policies" / "catalog"
@@ -74,3 +75,16 @@ def test_only_a_catalog_with_guards_pays_for_a_process(monkeypatch):
     assert children() == before
     asyncio.run(examine.examine(FILES | {"guards/a.cedar": ""}))
     assert children() > before
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_what_is_known_changes_no_answer(guarded):
+    """One plan was edited since. With guards a child answers, which is told what is known too."""
+    files = FILES | ({"guards/a.cedar": GUARD} if guarded else {})
+    first = await examine.examine(files)
+    assert first.catalog is not None, first.findings
+    known = Known(files, first.catalog)
+    edited = files | {"plans/pro.yaml": files["plans/pro.yaml"].replace("49.00", "59.00")}
+    assert await examine.examine(edited, known) == await examine.examine(edited)
+    broken = files | {"plans/pro.yaml": files["plans/pro.yaml"].replace("included:", "inclded:")}
+    assert (await examine.examine(broken, known)).findings == (await examine.examine(broken)).findings

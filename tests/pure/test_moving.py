@@ -46,6 +46,10 @@ def test_now_the_past_stays_and_the_new_version_holds_from_this_instant():
     assert versions(moved(started())) == [("pro@00000001", T0, NOW), ("pro@00000002", NOW, None)]
 
 
+def test_in_the_very_instant_of_the_start_nothing_else_was():
+    assert versions(moved(started(), at=T0, now=T0)) == [("pro@00000002", T0, None)]
+
+
 def test_at_renewal_it_holds_until_the_period_is_over():
     assert versions(moved(started(), at=RENEWAL)) == [
         ("pro@00000001", T0, RENEWAL),
