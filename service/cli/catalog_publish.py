@@ -55,6 +55,11 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool
 
     @property
+    def question(self) -> str:
+        """The last one."""
+        return "Publish it now?" if self.command[1] == "publish" else "Make it the active one now?"
+
+    @property
     def dry(self) -> bool:
         """At a terminal nothing is done that was not agreed to; a program that calls it means it."""
         return sys.stdout.isatty() and not self.yes
@@ -218,7 +223,7 @@ async def _carry_through(
         seen = await previews.preview(context, catalog, chosen, seen.findings) if chosen else seen
     if not asked.as_json:
         catalog_words.preview(seen.subscribed)
-    agreed = not asked.dry or (asked.may_ask and click.confirm("\nPublish it now?", default=False))
+    agreed = not asked.dry or (asked.may_ask and click.confirm(f"\n{asked.question}", default=False))
     if not agreed:
         if not asked.as_json:
             _show_dry(asked, seen, chosen)

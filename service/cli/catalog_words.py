@@ -38,6 +38,9 @@ def count(number: int, noun: str) -> str:
 def comparison(told: Comparison, against: str) -> None:
     """Every difference, under the plan, add-on or feature that has it."""
     click.echo(f"Compared with {against}.")
+    if not told.before:
+        click.echo(f"Everything is new: {_sold(told)}.")
+        return
     if not told.changes:
         click.echo("They say the same: nothing changes for anybody.")
         return
@@ -55,6 +58,16 @@ def comparison(told: Comparison, against: str) -> None:
     by = {effect: sum(one.effect == effect for one in told.changes) for effect in _SIGNS}
     click.echo(f"\n{count(len(told.changes), 'difference')}: {by['worse']:,} worse, {by['better']:,} better, "
                f"{by['neutral']:,} neutral for those subscribed." + _nobody(told))  # fmt: skip
+
+
+def _sold(told: Comparison) -> str:
+    """What a first catalog brings."""
+    kinds = (("plan", "plan"), ("addon", "add-on"), ("feature", "feature"), ("guard", "guard"))
+    named = {
+        noun: list(dict.fromkeys(one.id for one in told.changes if one.subject == kind))
+        for kind, noun in kinds
+    }
+    return "; ".join(f"{count(len(ids), noun)} ({', '.join(ids)})" for noun, ids in named.items() if ids)
 
 
 def _as_of(told: Comparison) -> str:

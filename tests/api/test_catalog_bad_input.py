@@ -16,6 +16,7 @@ BOMB = "\n".join(
     ["a: &a [x, x]", *(f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]" for n in range(20))]
 )
 TIERS = 'tiers: [{upTo: 1_000, unitAmount: "1"}, {upTo: %s, unitAmount: "2"}, {unitAmount: "3"}]'
+SHORT = 'tiers: [{upTo: 1_000, unitAmount: "1"}]'
 OVERAGE = "ai-tokens: {included: 5, overage: {model: graduated, %s}}\n"
 BAD = {
     "a bomb of aliases": ({PRO: BOMB}, PRO, 1, "yaml-feature"),
@@ -25,6 +26,7 @@ BAD = {
     "a misspelt field": ({PRO: "plan: pro\ncurency: usd\n"}, PRO, 2, "unknown-field"),
     "a unit of time that is none": ({PRO: "plan: pro\ninterval: fortnight\n"}, PRO, 2, "wrong-type"),
     "tiers that overlap": ({PRO: f"plan: pro\nfeatures:\n  {OVERAGE % (TIERS % 900)}"}, PRO, 3, "tiers"),
+    "tiers that end before overage does": ({PRO: f"plan: pro\nfeatures:\n  {OVERAGE % SHORT}"}, PRO, 3, "tiers"),
     "a guard that does not parse": (
         {"guards/region.cedar": '@id("x")\n@reason("y")\nforbid (principal, action resource);\n'},
         "guards/region.cedar", 3, "syntax",
