@@ -190,7 +190,7 @@ async def read(connection: postgres.Connection, catalog_hash: str) -> Catalog | 
 
 
 async def read_compiler(connection: postgres.Connection, catalog_hash: str) -> str:
-    """The release that compiled a catalog; empty for an unknown one."""
+    """The release that compiled a catalog and found nothing wrong; empty for an unknown one."""
     found = await postgres.scalars(connection, sql.compiler, {"hash": catalog_hash})
     return found[0] if found else ""
 

@@ -78,7 +78,8 @@ async def preview(
 async def known(context: Context) -> Known | None:
     """The active catalog, so that what it says in the same words need not be read again.
 
-    None before the first, and where another release compiled it.
+    None before the first, where another release compiled it, and where it was published in spite of promises
+    that it breaks: they are told again.
     Errors: UnavailableError.
     """
     async with postgres.transaction(context.pool) as connection:

@@ -41,8 +41,9 @@ values (%(hash)s, %(files)s, %(body)s, %(offer)s, %(compiler)s, %(message)s, %(a
 on conflict (hash) do nothing;
 
 -- name: compiler
--- The release that compiled a catalog.
-select compiler from catalogs where hash = %(hash)s;
+-- The release that compiled a catalog; none of one that was published in spite of promises that it breaks.
+select compiler from catalogs c where hash = %(hash)s
+  and not exists (select from catalog_activations a where a.hash = c.hash and a.acknowledged <> '[]');
 
 -- name: kept_bodies
 -- Which of these bodies are kept already.

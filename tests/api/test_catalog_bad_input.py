@@ -26,7 +26,7 @@ BAD = {
     "a misspelt field": ({PRO: "plan: pro\ncurency: usd\n"}, PRO, 2, "unknown-field"),
     "a unit of time that is none": ({PRO: "plan: pro\ninterval: fortnight\n"}, PRO, 2, "wrong-type"),
     "tiers that overlap": ({PRO: f"plan: pro\nfeatures:\n  {OVERAGE % (TIERS % 900)}"}, PRO, 3, "tiers"),
-    "tiers that end before overage does": ({PRO: f"plan: pro\nfeatures:\n  {OVERAGE % SHORT}"}, PRO, 3, "tiers"),
+    "tiers that end too soon": ({PRO: f"plan: pro\nfeatures:\n  {OVERAGE % SHORT}"}, PRO, 3, "tiers"),
     "a guard that does not parse": (
         {"guards/region.cedar": '@id("x")\n@reason("y")\nforbid (principal, action resource);\n'},
         "guards/region.cedar", 3, "syntax",

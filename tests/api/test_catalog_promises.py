@@ -45,6 +45,7 @@ async def test_who_names_them_all_publishes_and_it_is_written_down(context, conf
     wish = Wish(message="We know", acknowledge=NAMES)
     done = await publish.publish(context, ROOT, files, wish, examined=examined)
     assert (done.activated, done.acknowledged) == (True, list(NAMES))
+    assert await publish.known(context) is None  # what it breaks is looked at again with the next publish
     assert (await publish.history(context, limit=1))[0].acknowledged == list(NAMES)
     with psycopg.connect(config.database_url) as connection:
         (line,) = connection.execute(
@@ -58,6 +59,8 @@ async def test_what_is_acknowledged_without_need_is_not_written_down(context, ca
     files = edited(example_files, ("plans/pro.yaml", "49.00", "59.00"))
     done = await publish.publish(context, ROOT, files, Wish(message="x", acknowledge=NAMES))
     assert (done.activated, done.acknowledged) == (True, [])
+    assert (known := await publish.known(context)) is not None
+    assert (known.files, known.catalog.hash) == (files, done.hash)
 
 
 async def test_only_promises_that_the_catalog_has_can_be_acknowledged(api, catalog, example_files):
