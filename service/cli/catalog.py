@@ -34,7 +34,7 @@ def catalog() -> None:
     """
 
 
-@catalog.command("check")
+@click.command("check")
 @click.argument("folder", metavar="DIR", type=Folder)
 @show.json_option
 @click.pass_context
@@ -112,6 +112,7 @@ def show_catalog(*, named: str, folder: Path | None, data: Path | None, as_json:
 
 for _command in (
     catalog_init.init,
+    check_catalog,
     catalog_test_command.test_catalog,
     catalog_diff.diff,
     catalog_replay.replay,
