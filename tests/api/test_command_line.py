@@ -329,7 +329,11 @@ def test_a_catalog_with_errors_is_not_published(instance, tmp_path):
 def test_at_a_terminal_a_publish_only_says_what_it_would_do(instance):
     words = ["catalog", "publish", str(CATALOG), "--message", "first"]
     status, said = at_a_terminal(*words)
-    assert (status, "Pro (pro)" in said, "--message first --yes" in said) == (0, True, True)
+    assert (status, "4 plans (enterprise, free, pro, starter)" in said, "--message first --yes" in said) == (
+        0,
+        True,
+        True,
+    )
     assert told("catalog", "history")["items"] == []
     status, said = at_a_terminal(*words, "--yes")
     assert (status, "is published and active" in said) == (0, True)
