@@ -22,7 +22,7 @@ from policies.model import Catalog, Feature, MeteredTerms, Noun, Offer, StaticTe
 from policies.override import Override
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 
-_NOON: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)
+NOON: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _LONG: Final = timedelta(days=400)
 _TENANT: Final = "tenant"
 
@@ -85,9 +85,9 @@ class _Runner:
 
     def result(self, case: TableCase, seen: Seen) -> Result:
         """One of them; `seen` learns what decided."""
-        at, when = case.given.at or _NOON, case.when
+        at, when = case.given.at or NOON, case.when
         right = entitlement.resolve(
-            self._snapshot(case.given, at),
+            snapshot(self._catalog, case.given, at),
             offer=self._offer,
             versions=self._versions,
             feature_id=when.feature_id,
@@ -117,35 +117,38 @@ class _Runner:
             decided_at=reason.source,
         )
 
-    def _snapshot(self, given: Given, at: datetime) -> Snapshot:
-        begun = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        held = () if given.plan_id is None else (self._subscription(given, given.plan_id, begun, at),)
-        return Snapshot(
-            tenant_id=_TENANT,
-            version=1,
-            known=True,
-            subscriptions=held,
-            metadata=given.metadata,
-            grants=tuple(_grants(given, begun)),
-            overrides=tuple(_overrides(given, begun)),
-        )
 
-    def _subscription(self, given: Given, plan_id: str, begun: datetime, at: datetime) -> Subscription:
-        addons = tuple(
-            HeldAddon(
-                addon_id=addon_id, addon_version=self._catalog.addons[addon_id].version, quantity=quantity
-            )
-            for addon_id, quantity in sorted(given.addons.items())
-        )
-        version = self._catalog.plans[plan_id].version
-        return Subscription(
-            id="sub_test",
-            anchored_at=begun,
-            created_at=begun,
-            trial_ends_at=at + timedelta(days=1) if given.trial else None,
-            phases=(Phase(plan_id=plan_id, plan_version=version, start=begun, addons=addons),),
-            billing=(BillingFact(status=given.billing_status, since=begun),),
-        )
+def snapshot(catalog: Catalog, given: Given, at: datetime) -> Snapshot:
+    """All that is stored of the tenant that a case describes."""
+    begun = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    held = () if given.plan_id is None else (_subscription(catalog, given, given.plan_id, begun, at),)
+    return Snapshot(
+        tenant_id=_TENANT,
+        version=1,
+        known=True,
+        subscriptions=held,
+        metadata=given.metadata,
+        grants=tuple(_grants(given, begun)),
+        overrides=tuple(_overrides(given, begun)),
+    )
+
+
+def _subscription(
+    catalog: Catalog, given: Given, plan_id: str, begun: datetime, at: datetime
+) -> Subscription:
+    addons = tuple(
+        HeldAddon(addon_id=addon_id, addon_version=catalog.addons[addon_id].version, quantity=times)
+        for addon_id, times in sorted(given.addons.items())
+    )
+    version = catalog.plans[plan_id].version
+    return Subscription(
+        id="sub_test",
+        anchored_at=begun,
+        created_at=begun,
+        trial_ends_at=at + timedelta(days=1) if given.trial else None,
+        phases=(Phase(plan_id=plan_id, plan_version=version, start=begun, addons=addons),),
+        billing=(BillingFact(status=given.billing_status, since=begun),),
+    )
 
 
 def _grants(given: Given, begun: datetime) -> Iterator[Grant]:
