@@ -94,11 +94,12 @@ class _Step:
         if not bound.cap and had[0].interval == bound.interval:
             return self._refused(circumstance, used=bound.limit, quantity=1)
         most = min((use for each in had if (use := _most(each, bound)) is not None), default=None)
-        more = "without end" if most is None else violation.amount(most, self.feature)
         who = "an entity of a tenant" if bound.per == "entity" else "a tenant"
-        within = "ever" if bound.interval == "never" else f"in one {bound.interval}"
+        more = f"{self.feature.name} without end"
+        if most is not None:
+            more = f"{violation.amount(most, self.feature)} in one {bound.interval}"
         sentence = (
-            f"{who} on {self.low.name}{circumstance.words()} may use {more} {within}; "
+            f"{who} on {self.low.name}{circumstance.words()} may use {more}; "
             f"after an upgrade to {self.high.name} no more than {limit}: "
             f"{'cap' if bound.cap else 'limit'}_reached, {bound.source}"
         )

@@ -46,9 +46,6 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
     catalog: Catalog | None
     findings: list[Finding]
-    acknowledgeable: Catalog | None = None
-    """The catalog where nothing but broken invariants stands against it: whoever acknowledges each of them by
-    the `name` of its finding may have it all the same."""
     tested: Tested | None = None
     """What came of its table tests; None where it does not compile."""
 
@@ -84,15 +81,10 @@ def compiled(files: Mapping[str, str], known: Known | None = None) -> Examined:
             )
     if _broken_by(findings):
         return Examined(catalog=None, findings=findings)
-    proven = proof.prove(done, files)
+    proven = proof.prove(done, files, known.catalog if known else None)
     findings += proven.findings
-    wrong = _broken_by(findings)
-    others = _broken_by([finding for finding in findings if finding.slug != "invariant"])
     return Examined(
-        catalog=None if wrong else done.catalog,
-        findings=findings,
-        acknowledgeable=done.catalog if wrong and not others else None,
-        tested=proven.tested,
+        catalog=None if _broken_by(findings) else done.catalog, findings=findings, tested=proven.tested
     )
 
 
