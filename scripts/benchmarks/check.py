@@ -11,11 +11,11 @@ def figures(settings: Settings) -> list[Figure]:
     """One worker process of the API, a tenant with overage and two caps, 32 connections.
 
     First the same question again and again; then one that asks another quantity each time, so that no answer
-    can be one that was given before.
+    can be one that was given before; all are within the caps.
     """
     same, varied = (BODY % (samples.TENANT.encode(), samples.FEATURE.encode(), n) for n in (b"150", b"{n}"))
     cases = [
         beside.Case(name="check", path="/v1/check", body=same, unit="requests/s"),
-        beside.Case(name="check-varied", path="/v1/check", body=varied, below=1_000_000, unit="requests/s"),
+        beside.Case(name="check-varied", path="/v1/check", body=varied, below=20_000, unit="requests/s"),
     ]
     return beside.echo(cases, settings)

@@ -21,8 +21,8 @@ from scripts.benchmarks.echo import Answer
 from scripts.benchmarks.load import LoadError, Shot
 from service import bootstrap, clock
 from service.api import server
-from service.embedded import instance
-from service.embedded.servers import EmbeddedServers
+from service.embedded import instance as embedded
+from service.embedded.servers import EmbeddedServers, Running
 
 START_S: Final = 60.0
 STOP_S: Final = 20.0
@@ -49,9 +49,18 @@ class Api(msgspec.Struct, frozen=True):
         return Shot(port=self.port, path=path, headers=headers, body=body)
 
 
+class Instance(msgspec.Struct, frozen=True):
+    """Private servers with the example catalog and the demo tenants, and nothing of ours that runs."""
+
+    environment: dict[str, str]
+    folder: Path
+    running: Running
+    key: str
+
+
 @contextmanager
-def api(processes: int = 1) -> Iterator[Api]:
-    """The API with a worker beside it, on private servers in a folder that goes with them."""
+def instance() -> Iterator[Instance]:
+    """One, in a folder that goes with it."""
     with temporary_folder() as folder, EmbeddedServers(folder / "data") as servers:
         environment = os.environ | {
             "METERGATE_DATABASE_URL": servers.running.database_url,
@@ -59,7 +68,15 @@ def api(processes: int = 1) -> Iterator[Api]:
             "METERGATE_EMBEDDED": "1",
         }
         asyncio.run(bootstrap.prepare(environment))
-        key = asyncio.run(bootstrap.demo(environment, instance.CATALOG))
+        key = asyncio.run(bootstrap.demo(environment, embedded.CATALOG))
+        yield Instance(environment=environment, folder=folder, running=servers.running, key=key)
+
+
+@contextmanager
+def api(processes: int = 1) -> Iterator[Api]:
+    """The API with a worker beside it, on private servers in a folder that goes with them."""
+    with instance() as made:
+        environment, folder, key = made.environment, made.folder, made.key
         with contextlib.ExitStack() as running:
             running.enter_context(_process(["service", "worker"], environment, folder / "worker.log"))
             serving = [
@@ -69,8 +86,8 @@ def api(processes: int = 1) -> Iterator[Api]:
             yield Api(
                 port=serving[0][0],
                 key=key,
-                database_url=servers.running.database_url,
-                redis_url=servers.running.redis_url,
+                database_url=made.running.database_url,
+                redis_url=made.running.redis_url,
                 pid=serving[0][1],
                 ports=tuple(port for port, _ in serving),
             )

@@ -18,7 +18,8 @@ from service.usecases.keys import Scope
 
 _PAST: Final[frozenset[Scope]] = frozenset({"read"})
 """What is asked `at` an instant shows the past, so a key needs this too."""
-_encode: Final = msgspec.json.Encoder().encode
+encode: Final = msgspec.json.Encoder().encode
+"""Of answers: made once."""
 
 
 class CheckBody(wire.Body, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ async def answer_one(context: Context, caller: Caller, raw: bytes, telemetry: Te
         auth.require(caller, _PAST)
         decision = await past.decided(context, body, wire.utc(body.at, "/at"))
     telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
-    return _encode(decision)
+    return encode(decision)
 
 
 async def answer_batch(context: Context, caller: Caller, raw: bytes, telemetry: Telemetry) -> bytes:
@@ -84,7 +85,7 @@ async def answer_batch(context: Context, caller: Caller, raw: bytes, telemetry: 
     decisions = await check.check(context, questions, _pointer)
     for decision in decisions:
         telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
-    return _encode(Decisions(decisions=decisions))
+    return encode(Decisions(decisions=decisions))
 
 
 @post(
