@@ -127,9 +127,11 @@ class DecisionLog:
         """Makes rows of what was noted; the facts of one right are put together once."""
         known: dict[int, Facts] = {}
         held = []
-        while self._noted:
-            for _ in range(min(_SLICE, len(self._noted))):
+        left = len(self._noted)  # what comes while this goes on waits for the next time
+        while left:
+            for _ in range(min(_SLICE, left)):
                 noted = self._noted.popleft()
+                left -= 1
                 held.append(noted.standing)  # its id stands for it as long as it lives
                 self._keep(_row(noted, known))
             await asyncio.sleep(0)

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -139,6 +140,16 @@ def test_the_command_says_what_flips_and_ends_with_it(denied, folder):
     assert told("catalog", "replay", folder("5_000"), "--tenant", "other")["report"]["run"] == 0
     run("catalog", "replay", folder("no number"), ends=2)
     run("catalog", "replay", folder("10_000"), "--last", "soon", ends=2)
+
+
+def test_a_question_may_be_asked_of_an_instant(denied):
+    """A minute ahead, with nothing scheduled, is as now; before the first catalog nothing can be said."""
+    plain = told("check", "acme", "ai-tokens")
+    soon = datetime.fromisoformat(plain["asOf"]).replace(microsecond=0) + timedelta(minutes=1)
+    again = told("check", "acme", "ai-tokens", "--at", soon.strftime("%Y-%m-%dT%H:%M:%S"))
+    assert datetime.fromisoformat(again["asOf"]) == soon
+    assert again | {"asOf": "", "decisionId": ""} == plain | {"asOf": "", "decisionId": ""}
+    run("check", "acme", "ai-tokens", "--at", "2020-01-01", ends=2)
 
 
 def test_decisions_are_listed_shown_and_run_again(denied):

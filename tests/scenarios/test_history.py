@@ -1,5 +1,6 @@
 """A tenant's November, asked for again: what was decided then, with what came late, and nothing of later."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -208,6 +209,48 @@ async def test_now_is_the_plain_answer_without_what_was_counted_ahead(story):
     assert (await story.asks())["usage"] == same["usage"] + 5
     assert (await story.asks(at=at))["usage"] == same["usage"]
     assert (await story.asks(at=ahead))["usage"] == same["usage"] + 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_at_any_turn_now_is_the_plain_answer(story, seed):
+    """Whatever was used and changed before, in whatever order: events, plans, grants, terms."""
+    chance = random.Random(seed)
+    await story.does("PUT", ACME, name="Acme")
+    await story.does("POST", f"{ACME}/subscription", planId="free")
+    given, refused = [], 0
+    for _ in range(25):
+        story.clock.at += timedelta(hours=chance.randint(1, 12))
+        turn = chance.choice(["use", "use", "use", "late", "entity", "plan", "give", "void", "term", "drop"])
+        if turn == "use":
+            await story.uses(chance.randint(1, 900))
+        elif turn == "late":
+            late = max(
+                story.clock.at - timedelta(hours=chance.randint(1, 72)), datetime(2026, 11, 1, tzinfo=UTC)
+            )
+            await story.uses(chance.randint(1, 300), timestamp=late.isoformat())
+        elif turn == "entity":
+            await story.uses(chance.randint(1, 900), entityId=chance.choice(["u1", "u2"]))
+        elif turn == "plan":
+            await story.does(
+                "POST", f"{ACME}/subscription/change", planId=chance.choice(["free", "pro"]), when="now"
+            )
+        elif turn == "give":
+            grant = {"featureId": "ai-tokens", "quantity": chance.randint(100, 900), "reason": "sorry"}
+            given.append(
+                await story.does("POST", f"{ACME}/grants", priority=chance.choice([50, 100, 150]), **grant)
+            )
+        elif turn == "void" and given:
+            grant = given.pop(chance.randrange(len(given)))
+            await story.does("POST", f"{ACME}/grants/{grant['grantId']}/void", reason="over")
+        elif turn == "term":
+            terms = {"included": chance.randint(100, 2_000)}
+            await story.does("PUT", f"{ACME}/overrides/ai-tokens", reason="agreed", **terms)
+        for fields in ({"quantity": chance.randint(1, 2_000)}, {"entityId": "u1"}):
+            plain = await story.asks(**fields)
+            same = await story.asks(at=story.clock.at.isoformat(), **fields)
+            assert same | {"decisionId": ""} == plain | {"decisionId": ""}, turn
+            refused += not plain["allowed"]
+    assert refused, "limits were reached, too"
 
 
 async def test_a_cap_counts_from_the_plan_that_has_it(story):
