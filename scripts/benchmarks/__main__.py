@@ -13,6 +13,7 @@ from service.embedded.errors import EmbeddedError
 
 FIGURES: Final = {
     "publish": "Plans a second of catalog publish, all new and one edited, beside reading the YAML alone.",
+    "replay": "Decisions a second of catalog replay over 100,000 logged ones, beside decoding them alone.",
     "check": "Requests a second of /v1/check, beside a bare echo.",
     "check-batch": "Decisions a second of /v1/check/batch, of one tenant and of 100, beside a bare echo.",
     "stages": "What each stage of a check costs, and its share of the whole, without the server.",
