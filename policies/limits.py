@@ -155,7 +155,7 @@ GUARDS: Final = 200
 GUARDS_OF_FEATURE: Final = 16
 """Guards that hold for one feature: each adds 4 KB to every slice of it, 260 MB in all of SLICES_ALIVE."""
 EXAMINE_S: Final = 60
-"""How long a catalog with guards may take to be examined, in a process of its own."""
+"""How long a catalog may take to be examined, in a process of its own."""
 EXAMINE_S_PER_MB: Final = 30
 """What each megabyte of it may take beyond that: reading YAML costs 5 to 10 s."""
 

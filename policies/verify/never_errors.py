@@ -22,13 +22,9 @@ _ENDS: Final = ((0, 0, -_MOST), (_MOST, limits.REQUESTED_MAX, _MOST))
 
 def check(standing: Standing, invariant: Invariant, known: Catalog | None) -> Iterator[Violation]:
     """Each plan with each feature; then each guard with each plan and feature that it can tell apart."""
-    catalog = standing.catalog
-    for plan in catalog.plans.values():
-        if plan.plan_id in invariant.exempt or standing.unchanged(plan, known):
-            continue
-        for feature in catalog.features.values():
-            yield from _permits(standing, invariant, plan, feature)
-    for guard in catalog.guards:
+    for plan, feature in standing.pairs(invariant, known):
+        yield from _permits(standing, invariant, plan, feature)
+    for guard in standing.catalog.guards:
         yield from _guard(standing, invariant, guard, known)
 
 
@@ -58,18 +54,15 @@ def _guard(
 ) -> Iterator[Violation]:
     """The first plan and feature speak for all."""
     seen = set[tuple[object, ...]]()
-    for plan in standing.catalog.plans.values():
-        if plan.plan_id in invariant.exempt or standing.unchanged(plan, known):
+    for plan, feature in standing.pairs(invariant, known):
+        if guard.features is not None and feature.id not in guard.features:
             continue
-        for feature in standing.catalog.features.values():
-            if guard.features is not None and feature.id not in guard.features:
-                continue
-            stated = cedar.stated(plan.plan_id if "plan" in guard.text else "", feature)
-            alike = (*stated.values(), feature.context, feature.id if "Feature" in guard.text else "")
-            if alike in seen:
-                continue
-            seen.add(alike)
-            told = request_guards.erring(standing, guard, plan, feature)
-            if told is not None:
-                yield violation.of(invariant, guard.source, told)
-                return
+        stated = cedar.stated(plan.plan_id if "plan" in guard.text else "", feature)
+        alike = (*stated.values(), feature.context, feature.id if "Feature" in guard.text else "")
+        if alike in seen:
+            continue
+        seen.add(alike)
+        told = request_guards.erring(standing, guard, plan, feature)
+        if told is not None:
+            yield violation.of(invariant, guard.source, told)
+            return

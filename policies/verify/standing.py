@@ -5,6 +5,7 @@ to Cedar once for each text and circumstance; a permit with one that fails allow
 used. All else is asked cell by cell of the decision table, so no usage is left out.
 """
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Final, NamedTuple, get_args
 
@@ -17,7 +18,7 @@ from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine, Facts, Outcome, Question
 from policies.entitlement import Right
-from policies.model import BillingStatus, Catalog, MeteredTerms, PlanVersion
+from policies.model import BillingStatus, Catalog, Feature, Invariant, MeteredTerms, PlanVersion
 from policies.slices import Slice
 
 Ceilings = tuple[int | None, ...]
@@ -79,6 +80,12 @@ class Standing:
             and was.version == plan.version
             and (known.features, known.guards) == (self.catalog.features, self.catalog.guards)
         )
+
+    def pairs(self, invariant: Invariant, known: Catalog | None) -> Iterator[tuple[PlanVersion, Feature]]:
+        """Each plan that is bound and changed with each feature, also those that the plan does not give."""
+        for plan in self.catalog.plans.values():
+            if plan.plan_id not in invariant.exempt and not self.unchanged(plan, known):
+                yield from ((plan, feature) for feature in self.catalog.features.values())
 
     def right(self, plan: PlanVersion, feature_id: str, addons: dict[str, int] | None = None) -> Right:
         """The right of a tenant in good standing, before any guard."""

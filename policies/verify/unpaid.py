@@ -10,12 +10,8 @@ from policies.verify.violation import Violation
 
 def check(standing: Standing, invariant: Invariant, known: Catalog | None) -> Iterator[Violation]:
     """Each plan with each feature, also those that only an add-on, a grant or an override could give."""
-    catalog = standing.catalog
-    for plan in catalog.plans.values():
-        if plan.plan_id in invariant.exempt or standing.unchanged(plan, known):
-            continue
-        for feature in catalog.features.values():
-            yield from _violations(standing, invariant, plan, feature)
+    for plan, feature in standing.pairs(invariant, known):
+        yield from _violations(standing, invariant, plan, feature)
 
 
 def _violations(

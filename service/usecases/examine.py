@@ -2,7 +2,8 @@
 
 A catalog with guards is examined in a process of its own: they are text for Cedar's parser, which dies on
 what is nested too deep instead of raising. The bounds of `policies.compiler.guard_source` come first; should
-they ever fail, a check fails and no server does.
+they ever fail, a check fails and no server does. So is one with table tests or invariants, which ask Cedar
+many thousand times: requests do not wait for that.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ import msgspec
 
 from policies import limits, proof, validation
 from policies.case_runner import Tested
-from policies.compiler import build
+from policies.compiler import build, paths
 from policies.compiler.findings import Finding
 from policies.compiler.known import Known
 from policies.model import Catalog
@@ -51,9 +52,12 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def examine(files: Mapping[str, str], known: Known | None = None) -> Examined:
-    """Compiles the files; a catalog with guards in a child process. What is known is not read again."""
-    guarded = any(path.endswith(_GUARD) for path in files)
-    return await asyncio.to_thread(apart if guarded else compiled, dict(files), known)
+    """Compiles the files, in a child process if need be. What is known is not read again."""
+    asks = any(
+        path.endswith(_GUARD) or path == paths.INVARIANTS or path.startswith(f"{paths.TESTS}/")
+        for path in files
+    )
+    return await asyncio.to_thread(apart if asks else compiled, dict(files), known)
 
 
 def compiled(files: Mapping[str, str], known: Known | None = None) -> Examined:
@@ -150,7 +154,7 @@ def _broken(files: Mapping[str, str], message: str) -> Examined:
         slug="check-failed",
         text="",
         message=message,
-        hint="a guard may be the cause: take out what was changed last",
+        hint="take out what was changed last" + ("; a guard may be the cause" if guards else ""),
     )
     return Examined(catalog=None, findings=[finding])
 

@@ -64,16 +64,18 @@ def test_the_child_gets_no_secret(monkeypatch):
     assert "exit status 8" in examine.apart(FILES, argv=python(program)).findings[0].message
 
 
-def test_only_a_catalog_with_guards_pays_for_a_process(monkeypatch):
+@pytest.mark.parametrize("path", ["guards/a.cedar", "invariants.yaml", "tests/a.yaml"])
+def test_only_a_catalog_that_asks_cedar_for_long_pays_for_a_process(path):
     """Seen by its parent: a child that was waited for has used processor time."""
+    plain = {name: text for name, text in FILES.items() if name != "invariants.yaml"}
 
     def children():
         return os.times().children_user + os.times().children_system
 
     before = children()
-    assert asyncio.run(examine.examine(FILES)).catalog is not None
+    assert asyncio.run(examine.examine(plain)).catalog is not None
     assert children() == before
-    asyncio.run(examine.examine(FILES | {"guards/a.cedar": ""}))
+    asyncio.run(examine.examine(plain | {path: ""}))
     assert children() > before
 
 
