@@ -38,7 +38,8 @@ async def replay_catalog(
         tenant_id=body.tenant_id,
     )
     wanted = replaying.wanted(span, context.clock.now())
-    catalog = publish.publishable(await publish.examine(catalogs.bounded(body.files)))
+    examined = await publish.examine(catalogs.bounded(body.files))
+    catalog = publish.publishable(examined, publish.broken(examined))  # only a publish is held to promises
     publish.refuse_new_meaning(context.catalogs.meanings, catalog)
     return management.shown(await replaying.apart(context, catalog, wanted))
 

@@ -56,9 +56,18 @@ async def test_an_edit_is_run_against_what_was_asked(asked, clock, example_files
     assert report["tenants"] == [{"tenantId": "acme", "denied": 1, "allowed": 0}]
     assert (less["unknownTenants"], less["unknownFirst"]) == (1, ["idle"])
     assert (less["from"], less["to"]) == ("2026-11-15T12:00:00Z", "2026-11-22T12:00:00Z")
-    more = await replayed(asked, edited(example_files, 50_000))
+    more = await replayed(asked, edited(example_files, 20_000))
     assert (more["report"]["toDenied"], more["report"]["toAllowed"]) == (0, 1)
     assert (await asked.get("/v1/catalog")).json()["hash"] == context.catalogs.active.hash
+
+
+async def test_files_that_break_a_promise_of_theirs_can_be_tried(asked, clock, example_files):
+    """Free would give more in a day than Starter: a publish refuses that, a replay shows what it does."""
+    clock.at = NOW.replace(hour=12)
+    refused = await asked.post("/v1/catalogs/check", json={"files": edited(example_files, 50_000)})
+    assert refused.json()["publishable"] is False
+    found = await replayed(asked, edited(example_files, 50_000))
+    assert found["report"]["toAllowed"] == 1
 
 
 async def test_the_time_and_the_tenant_are_chosen(asked, clock, example_files):
