@@ -67,7 +67,7 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant_id: str
     feature_id: str
     feature: Feature | None
-    """As the tenant's plan version knows it, else as the catalog does; None if neither does."""
+    """As the tenant's plan version knows it, else its add-ons, else the catalog; None if none does."""
     plan: PlanVersion | None
     """The plan version that the tenant stands on, whether it gives the feature or not."""
     plan_terms: Terms | None
@@ -84,7 +84,7 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why there is no right; None exactly if there are terms."""
     billing_status: BillingStatus
     billing: tuple[BillingFact, ...] = ()
-    """The fact behind the status, and those that are to come."""
+    """The fact behind the status, and those that are to come; none once the subscription is over."""
     trial: bool
     metadata: dict[str, str] = {}
     guards: tuple[Guard, ...] = ()
@@ -112,6 +112,7 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
     addons: tuple[HeldAddon, ...] = ()
     fallback: bool = False
     billing_status: BillingStatus = "ended"
+    billing: tuple[BillingFact, ...] = ()
     trial: bool = False
 
 
@@ -130,8 +131,9 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
     Errors: KeyError if a version is missing, so that a gap in what was read never looks like a lost right.
     """
     place = _place(snapshot, offer, versions, at) if snapshot.known else _Place()
-    feature = _feature(place.plan, offer, feature_id)
-    given, held_addons, over = _given(snapshot, place, versions, feature, at)
+    held_addons = tuple(Held(versions.addons[one.addon_version], one.quantity) for one in place.addons)
+    feature = _feature(place.plan, held_addons, offer, feature_id)
+    given, over = _given(snapshot, place, held_addons, feature, at)
     said = place.plan.terms.get(feature_id) if place.plan else None
     span, windows = None, tuple[Period, ...]()
     if isinstance(given.terms, MeteredTerms) and place.held is not None:
@@ -153,7 +155,7 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         entitled=given.entitled,
         absence=_absence(snapshot, place.plan, feature, given.terms),
         billing_status=place.billing_status,
-        billing=_billing_from(place.held, at),
+        billing=place.billing,
         trial=place.trial,
         metadata=snapshot.metadata,
         guards=guards_of(offer, feature_id),
@@ -202,6 +204,14 @@ def named(snapshot: Snapshot, offer: Offer) -> tuple[set[str], set[str]]:
     return plans, {addon.addon_version for phase in phases for addon in phase.addons}
 
 
+def featured(snapshot: Snapshot, offer: Offer, versions: Versions) -> tuple[str, ...]:
+    """Every feature that a tenant may have a right to: the catalog's, then what only its versions know."""
+    plans, addons = named(snapshot, offer)
+    pinned = {feature for version in plans for feature in versions.plans[version].features}
+    pinned |= {feature for version in addons for feature in versions.addons[version].features}
+    return (*offer.features, *sorted(pinned - set(offer.features)))
+
+
 def stood_on(snapshot: Snapshot, at: datetime) -> Subscription | None:
     """The subscription that a tenant is on at an instant, or was on last; None before the first began."""
     begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
@@ -231,36 +241,52 @@ def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
     return tuple(guard for guard in offer.guards if guard.features is None or feature_id in guard.features)
 
 
-def _feature(plan: PlanVersion | None, offer: Offer, feature_id: str) -> Feature | None:
-    """The feature as the plan version knows it, with what guards go by as the catalog has it today."""
-    pinned, offered = plan.features.get(feature_id) if plan else None, offer.features.get(feature_id)
+def _feature(
+    plan: PlanVersion | None, addons: tuple[Held, ...], offer: Offer, feature_id: str
+) -> Feature | None:
+    """The feature as the plan version knows it, or an add-on that is held, in the words of today."""
+    pinned_in = [plan.features] if plan else []
+    pinned_in += [held.addon.features for held in addons]
+    pinned = next((features[feature_id] for features in pinned_in if feature_id in features), None)
+    offered = offer.features.get(feature_id)
     if pinned is None or offered is None or pinned is offered:
         return pinned or offered
-    return _guarded(pinned, offered)
+    return _as_of_today(pinned, offered)
 
 
 @lru_cache(maxsize=limits.FEATURES)
-def _guarded(pinned: Feature, offered: Feature) -> Feature:
-    """Guards are of today, so a new mark or context key must reach tenants on older plan versions too."""
-    context = tuple(sorted({*pinned.context, *offered.context}))
-    if (pinned.ai, pinned.costly, pinned.context) == (offered.ai, offered.costly, context):
-        return pinned
-    return msgspec.structs.replace(pinned, ai=offered.ai, costly=offered.costly, context=context)
+def _as_of_today(pinned: Feature, offered: Feature) -> Feature:
+    """The pinned feature, with what guards and callers go by, who cannot know of a tenant's older version.
+
+    Marks are those of the catalog. Of what a caller says, all is taken that either of the two takes.
+    """
+    said = msgspec.structs.replace(
+        pinned,
+        ai=offered.ai,
+        costly=offered.costly,
+        context=tuple(sorted({*pinned.context, *offered.context})),
+        properties=tuple(sorted({*pinned.properties, *offered.properties})),
+        entity=pinned.entity if pinned.entity == offered.entity else "optional",
+    )
+    return pinned if said == pinned else said
 
 
 def _given(
-    snapshot: Snapshot, place: _Place, versions: Versions, feature: Feature | None, at: datetime
-) -> tuple[Combined, tuple[Held, ...], Override | None]:
-    """What all sources give of a feature, and which they are; nothing to who is on no plan."""
+    snapshot: Snapshot,
+    place: _Place,
+    held: tuple[Held, ...],
+    feature: Feature | None,
+    at: datetime,
+) -> tuple[Combined, Override | None]:
+    """What all sources give of a feature, and what overrides it; nothing to who is on no plan."""
     if feature is None or place.plan is None:
-        return Combined(terms=None, entitled=False, rule=None, sources=()), (), None
-    held = tuple(Held(versions.addons[one.addon_version], one.quantity) for one in place.addons)
+        return Combined(terms=None, entitled=False, rule=None, sources=()), None
     over = next(
         (one for one in snapshot.overrides if one.feature_id == feature.id and overrides.holds(one, at)), None
     )
     eligible = _eligible(snapshot, feature.id, at)
     given = combine.combine(feature, place.plan, held, eligible, over, fallback=place.fallback)
-    return given, held, over
+    return given, over
 
 
 def _eligible(snapshot: Snapshot, feature_id: str, at: datetime) -> list[Grant]:
@@ -284,15 +310,15 @@ def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -
         held=held,
         addons=stands_on.addons,
         billing_status=status,
+        billing=_billing_from(held, at) if phase is not None else (),
         trial=subscription.in_trial(held, at),
     )
 
 
-def _billing_from(held: Subscription | None, at: datetime) -> tuple[BillingFact, ...]:
+def _billing_from(held: Subscription, at: datetime) -> tuple[BillingFact, ...]:
     """The last fact that holds, and those after it."""
-    facts = held.billing if held is not None else ()
-    begun = sum(fact.since <= at for fact in facts)
-    return facts[max(0, begun - 1) :] if begun else ()
+    begun = sum(fact.since <= at for fact in held.billing)
+    return held.billing[begun - 1 :] if begun else ()
 
 
 def _absence(

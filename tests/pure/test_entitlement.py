@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from policies import entitlement
 from policies.entitlement import Snapshot
-from policies.model import Cap, Feature
+from policies.model import AddonVersion, Cap, Feature, StaticTerms
 from policies.period import Period
-from policies.subscription import BillingFact, Phase, Subscription
+from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
 
 T0 = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -80,6 +80,16 @@ def test_from_its_end_on_a_tenant_falls_back_where_the_catalog_says_so():
     fallen = right(held, at=T0 + DAY, fallback="free")
     assert (fallen.plan, fallen.billing_status, fallen.trial) == (FREE, "good", False)
     assert fallen.period.start == T0  # the old subscription's anchor
+
+
+@pytest.mark.parametrize("fallback", [None, "free"])
+def test_what_payments_said_of_a_subscription_is_over_with_it(fallback):
+    """Else a tenant on the fallback plan is told that its access ends, though it has what it has for good."""
+    held = subscribed((PRO, T0, T0 + DAY))
+    facts = (BillingFact(status="grace", since=T0), BillingFact(status="restricted", since=T0 + 9 * DAY))
+    held = msgspec.structs.replace(held, billing=facts)
+    assert right(held, at=T0, fallback=fallback).billing == facts
+    assert right(held, at=T0 + DAY, fallback=fallback).billing == ()
 
 
 def test_a_subscription_that_billing_calls_ended_is_over_before_its_last_phase_is():
@@ -162,6 +172,39 @@ def test_what_guards_go_by_is_the_catalogs_of_today_also_on_an_older_plan_versio
     assert (found.feature.ai, found.feature.costly) == (True, True)
     assert found.feature.context == ("device", "region")
     assert right(subscribed((PRO, T0, None)), catalog_features=(marked,)).feature is found.feature
+
+
+def test_callers_speak_the_catalog_of_today_also_to_tenants_on_older_plan_versions():
+    """A service learns a new property from a publish and cannot know who is still on which version."""
+    pinned = msgspec.structs.replace(plans.TOKENS, properties=("model",))
+    plan = plans.plan((pinned,), {"ai-tokens": plans.metered(10)}, version="pro@0000000a")
+    snapshot = Snapshot(
+        tenant_id="acme", version=1, known=True, subscriptions=(subscribed((plan, T0, None)),)
+    )
+    today = msgspec.structs.replace(pinned, properties=("voice",), entity="required", context=())
+    found = entitlement.resolve(
+        snapshot, offer=plans.offer(features=(today,)), versions=plans.versions(plan),
+        feature_id="ai-tokens", at=T0,
+    ).feature  # fmt: skip
+    assert (found.properties, found.context) == (("model", "voice"), ("region",))
+    assert found.entity == "optional"  # one of them does without, the other insists
+
+
+def test_a_feature_that_the_catalog_dropped_is_still_known_to_the_add_on_that_gives_it():
+    seats = Feature(id="seats", type="static", value_type="integer", name="Seats", source="features.yaml:9")
+    pack = AddonVersion(
+        version="seats@00000001", addon_id="seats", name="Seats", currency="usd", price="1", interval="month",
+        source="addons/seats.yaml:1", plans=("pro",), features={"seats": seats},
+        terms={"seats": StaticTerms(source="addons/seats.yaml:8", value=5, display="5")},
+    )  # fmt: skip
+    held = subscribed((PRO, T0, None))
+    addons = (HeldAddon(addon_id="seats", addon_version=pack.version),)
+    held = msgspec.structs.replace(held, phases=(msgspec.structs.replace(held.phases[0], addons=addons),))
+    found = entitlement.resolve(
+        Snapshot(tenant_id="acme", version=1, known=True, subscriptions=(held,)),
+        offer=plans.offer(), versions=plans.versions(PRO, addons=(pack,)), feature_id="seats", at=T0,
+    )  # fmt: skip
+    assert (found.feature, found.absence, found.terms.value) == (seats, None, 5)
 
 
 def test_a_plan_version_that_was_not_read_is_an_error_and_not_a_lost_right():
