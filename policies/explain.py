@@ -45,13 +45,18 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     def allows(
         self, right: Right | None = None, levels: Levels | None = None, amount: int | None = None
     ) -> bool:
-        """Cedar's word on the same request with this one thing changed."""
-        request = self.request
-        if amount is not None:
-            request = msgspec.structs.replace(request, quantity=amount)
-        asked = decide.ask(
-            self.engine, right or self.right, request, self.levels if levels is None else levels
+        """Cedar's word on the same request with this one thing changed.
+
+        Another version of the feature may take fewer keys of context: it is asked without the others.
+        """
+        right = right or self.right
+        taken = right.feature.context if right.feature else ()
+        request = msgspec.structs.replace(
+            self.request,
+            quantity=self.request.quantity if amount is None else amount,
+            context={key: text for key, text in self.request.context.items() if key in taken},
         )
+        asked = decide.ask(self.engine, right, request, self.levels if levels is None else levels)
         return asked.verdict.outcome == "allowed"
 
 

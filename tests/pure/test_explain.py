@@ -88,6 +88,19 @@ def test_waiting_for_a_cap_does_not_help_while_the_limit_is_reached_too():
     assert wait.at == plans.MONTH.end
 
 
+def test_another_plan_that_takes_less_context_is_asked_without_what_it_does_not_take():
+    """The tenant's older version takes a key that the catalog has dropped."""
+    right = plans.right(plans.metered(1_000))
+    plain = msgspec.structs.replace(plans.TOKENS, context=())
+    bigger = plans.plan((plain,), {"ai-tokens": plans.metered(5_000)}, plan_id="business")
+    renewed = msgspec.structs.replace(right, feature=plain, plan=bigger)
+    decision = told(
+        right, 150, Levels(included=970), context={"region": "eu"},
+        sold=Sold(plans=[bigger], later=lambda _: renewed),
+    )  # fmt: skip
+    assert kinds(decision) == ["quantity", "wait", "grant", "plan"]
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
