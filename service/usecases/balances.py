@@ -72,7 +72,7 @@ async def of_tenant(context: Context, tenant_id: str) -> Balances:
         raise tenants.unknown(tenant_id)
     versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
     accounts = []
-    for feature_id in offer.features:
+    for feature_id in entitlement.featured(snapshot, offer, versions):
         right = entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=now)
         if decide.needs_levels(right):
             accounts.append(_account(right, buckets.grants_of(snapshot, feature_id, now)))

@@ -58,6 +58,18 @@ async def test_every_metered_feature_of_the_plan_with_its_buckets_in_the_order_o
     assert [one["bucket"] for one in answer["balances"][0]["buckets"][2:]] == ["overage", "excess"]
 
 
+async def test_a_feature_that_has_left_the_catalog_keeps_its_books_for_who_has_it(acme, example_files):
+    files = {path: text.partition("  api-calls:")[0] for path, text in example_files.items()}
+    lines = example_files["features.yaml"].splitlines(keepends=True)
+    start = next(place for place, line in enumerate(lines) if line.startswith("  api-calls:"))
+    end = next(n for n, line in enumerate(lines) if n > start and not line.startswith("    "))
+    files["features.yaml"] = "".join(lines[:start] + lines[end:])
+    published = await acme.post("/v1/catalogs/publish", json={"files": files, "message": "no more calls"})
+    assert published.status_code == 200, published.text
+    answer = (await acme.get(URL)).json()
+    assert [one["featureId"] for one in answer["balances"]] == ["ai-tokens", "api-calls"]
+
+
 async def test_what_has_no_end_is_null(acme, context):
     await ledger.subscribed(context, "large", "enterprise")
     answer = (await acme.get("/v1/tenants/large/balances")).json()
