@@ -51,12 +51,14 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meaning(msgspec.Struct, frozen=True):
-    """What the stored numbers of a feature mean, for life, also when no plan has it any more."""
+    """What the stored numbers and values of a feature mean, for life, also when no plan has it any more."""
 
     feature_id: str
     type: str
     decimals: int
     aggregation: str
+    value_type: str | None = None
+    """Of a static feature."""
 
 
 class Catalogs:
@@ -236,6 +238,7 @@ async def publish(
         "types": [feature.type for feature in features],
         "decimals": [feature.decimals for feature in features],
         "aggregations": [feature.aggregation for feature in features],
+        "value_types": [feature.value_type for feature in features],
     }
     await postgres.execute(connection, sql.add_features, meant)
     plans = {plan.plan_id: plan for plan in catalog.plans.values()}

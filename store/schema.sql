@@ -131,7 +131,8 @@ create table features (
   feature_id       text primary key,
   type             text not null,
   decimals         smallint not null,
-  aggregation      text not null
+  aggregation      text not null,
+  value_type       text
 );
 
 -- The history of activations; the last row is what is active.

@@ -170,9 +170,7 @@ def _same(before: Override, after: Override) -> bool:
 
 def _value(context: Context, held: Override, decimals: int) -> bool | int | str | dict[str, object] | None:
     if isinstance(held.value, str):
-        catalog = context.catalogs.active
-        feature = catalog.features.get(held.feature_id) if catalog else None
-        if feature is not None and feature.value_type == "object":
+        if context.catalogs.meanings[held.feature_id].value_type == "object":
             return msgspec.json.decode(held.value, type=dict[str, object])
         return held.value
     return held.value if isinstance(held.value, bool) else _rendered(held.value, decimals)

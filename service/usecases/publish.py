@@ -188,7 +188,8 @@ def refused(findings: list[Finding]) -> errors.CatalogError:
 def refuse_new_meaning(known: Mapping[str, Meaning], catalog: Catalog) -> None:
     """Holds a catalog against every feature that was ever published.
 
-    Stored quantities are integers of 10^-decimals, so a feature's decimals and type are for life (R22).
+    Stored quantities are integers of 10^-decimals (R22), and what overrides a value was read as the type of
+    its time, so what they mean is for life.
     Errors: ConflictError.
     """
     for feature in catalog.features.values():
@@ -199,6 +200,7 @@ def refuse_new_meaning(known: Mapping[str, Meaning], catalog: Catalog) -> None:
             ("decimals", meaning.decimals, feature.decimals),
             ("type", meaning.type, feature.type),
             ("aggregation", meaning.aggregation, feature.aggregation),
+            ("valueType", meaning.value_type, feature.value_type),
         ):
             if before != after:
                 raise errors.ConflictError(

@@ -80,6 +80,14 @@ async def test_what_stored_numbers_mean_is_for_life(acme, catalog, example_files
     assert (await limit_of(acme))[1] == catalog.hash
 
 
+async def test_so_is_what_stored_values_mean(acme, catalog, example_files):
+    """An override of a text would be read as an object, and break every answer."""
+    files = edited(example_files, "features.yaml", "valueType: integer", "valueType: decimal")
+    refused = await acme.post("/v1/catalogs/publish", json={"files": files, "message": "finer"})
+    assert (refused.status_code, "max-projects has valueType integer" in refused.text) == (409, True)
+    assert (await limit_of(acme))[1] == catalog.hash
+
+
 async def test_not_even_by_way_of_a_catalog_without_the_feature(acme, catalog, example_files):
     lines = example_files["features.yaml"].splitlines(keepends=True)
     start = next(n for n, line in enumerate(lines) if line.startswith("  api-calls:"))
