@@ -73,16 +73,17 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
         return self.limit is None
 
 
-def capacity(terms: Terms | None, *, trial: bool, grants: Sequence[Grant] = (), before: int = 0) -> Capacity:
+def capacity(
+    terms: Terms | None, *, overage: bool, grants: Sequence[Grant] = (), before: int = 0
+) -> Capacity:
     """What a right lets a period draw; nothing if there are no terms.
 
-    A trial has no overage, so what is reported past what is granted is excess and costs nothing. Billing
-    status plays no part: it bears on what may happen, not on how to book what has happened. `grants` are in
-    draw order, and the first `before` of them come before what is included.
+    Without `overage` (`Right.has_overage`) what is reported past what is granted is excess and costs nothing.
+    `grants` are in draw order, and the first `before` of them come before what is included.
     """
     if not isinstance(terms, MeteredTerms):
         return Capacity(included=0, up_to=0)
-    included, up_to = _bounds(terms, trial=trial)
+    included, up_to = _bounds(terms, overage=overage)
     return Capacity(
         included=included,
         up_to=up_to,
@@ -91,12 +92,12 @@ def capacity(terms: Terms | None, *, trial: bool, grants: Sequence[Grant] = (), 
     )
 
 
-def _bounds(terms: Terms | None, *, trial: bool) -> tuple[int | None, int | None]:
+def _bounds(terms: Terms | None, *, overage: bool) -> tuple[int | None, int | None]:
     """What terms include, and how much overage they allow; None is without end."""
     if not isinstance(terms, MeteredTerms):
         return 0, 0
-    overage = None if trial else terms.overage
-    return terms.included, 0 if overage is None else overage.up_to
+    sold = terms.overage if overage else None
+    return terms.included, 0 if sold is None else sold.up_to
 
 
 def draw(room: Capacity, levels: Levels, quantity: int) -> Draw:
@@ -125,9 +126,9 @@ def _overage(room: Capacity, levels: Levels, included: int, rest: int) -> int:
     return min(rest, max(0, limit - levels.included - levels.overage - included))
 
 
-def of(terms: Terms | None, levels: Levels, *, trial: bool, grants: Sequence[Grant] = ()) -> Balance:
+def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[Grant] = ()) -> Balance:
     """The account of a period whose counters stand at these levels."""
-    included, up_to = _bounds(terms, trial=trial)
+    included, up_to = _bounds(terms, overage=overage)
     drawn = levels.included + levels.overage + sum(levels.grants)
     if included is None:
         return Balance(

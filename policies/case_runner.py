@@ -181,7 +181,9 @@ def _overrides(given: Given, begun: datetime) -> Iterator[Override]:
 def _levels(right: Right, case: TableCase) -> Levels:
     """The counters: what was used in the period from bucket to bucket, and what each cap's window holds."""
     given, feature_id = case.given, case.when.feature_id
-    room = balance.capacity(right.terms, trial=right.trial, grants=right.grants, before=right.grants_before)
+    room = balance.capacity(
+        right.terms, overage=right.has_overage, grants=right.grants, before=right.grants_before
+    )
     drawn = balance.draw(room, Levels(), given.usage.get(feature_id, 0))
     caps = right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
     of_tenant = given.cap_usage.get(feature_id, {})

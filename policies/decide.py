@@ -205,7 +205,7 @@ def _has_outgrown(right: Right, levels: Levels) -> bool:
 def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked:
     """Cedar's answer on facts and levels."""
     part, facts = _ground(engine, right, levels)
-    account = balance.of(right.terms, levels, trial=right.trial, grants=right.grants)
+    account = balance.of(right.terms, levels, overage=right.has_overage, grants=right.grants)
     caps = _cap_levels(right.terms, levels, request.entity_id)
     question = Question(
         drawn=account.drawn + account.reserved,

@@ -103,6 +103,14 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     valid_until: datetime | None
     """None: nothing known today changes this right by the mere passing of time."""
 
+    @property
+    def has_overage(self) -> bool:
+        """Is what goes past what is granted bought? Not during a trial, nor once the subscription is over.
+
+        Any other billing status bears on what may happen, not on how to book what has happened.
+        """
+        return not self.trial and self.billing_status != "ended"
+
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a tenant stands at an instant."""

@@ -178,12 +178,13 @@ class Standing:
 
     def decision(self, right: Right, circumstance: Circumstance, drawn: int, requested: int) -> Decision:
         """The answer to a tenant that has drawn so much, before any window of a cap counted it."""
-        room = balance.capacity(right.terms, trial=circumstance.trial)
+        right = within(right, circumstance)
+        room = balance.capacity(right.terms, overage=right.has_overage)
         spread = balance.draw(room, Levels(), drawn)
         caps = right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
         return decide.decide(
             self.engine,
-            within(right, circumstance),
+            right,
             Request(feature_id=right.feature_id, quantity=requested),
             Levels(included=spread.included, overage=spread.overage + spread.excess, caps=(0,) * len(caps)),
             now=case_runner.NOON,

@@ -106,7 +106,7 @@ def recording(
 
 
 def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
-    room = balance.capacity(right.terms, trial=right.trial)
+    room = balance.capacity(right.terms, overage=right.has_overage)
     grants = _rooms(right.grants[: limits.GRANTS_OF_FEATURE])
     return Account(
         tenant_id=right.tenant_id,

@@ -90,8 +90,8 @@ def test_a_bucket_is_used_only_when_those_before_it_are_full(room, held, quantit
 @given(metered, levels, some, st.booleans())
 def test_what_cedar_would_allow_is_never_excess(terms, held, quantity, trial):
     """One limit in both worlds: a draw that ends within it leaves nothing over."""
-    account = balance.of(terms, held, trial=trial)
-    drawn = balance.draw(balance.capacity(terms, trial=trial), held, quantity)
+    account = balance.of(terms, held, overage=not trial)
+    drawn = balance.draw(balance.capacity(terms, overage=not trial), held, quantity)
     fits = account.limit is None or account.drawn + quantity <= account.limit
     assert (drawn.excess == 0) == (fits or quantity == 0)
 
@@ -129,18 +129,18 @@ def test_nothing_reported_draws_nothing():
 
 def test_a_trial_has_no_overage_so_what_goes_past_the_included_is_excess():
     terms = plans.metered(100, up_to=50)
-    assert balance.capacity(terms, trial=False) == Capacity(included=100, up_to=50)
-    assert balance.capacity(terms, trial=True) == Capacity(included=100, up_to=0)
+    assert balance.capacity(terms, overage=True) == Capacity(included=100, up_to=50)
+    assert balance.capacity(terms, overage=False) == Capacity(included=100, up_to=0)
 
 
 def test_without_overage_nothing_may_go_past_and_without_its_end_anything():
-    assert balance.capacity(plans.metered(100), trial=False).up_to == 0
-    assert balance.capacity(plans.metered(100, overage=True), trial=False).up_to is None
-    assert balance.capacity(plans.metered(None), trial=False).included is None
+    assert balance.capacity(plans.metered(100), overage=True).up_to == 0
+    assert balance.capacity(plans.metered(100, overage=True), overage=True).up_to is None
+    assert balance.capacity(plans.metered(None), overage=True).included is None
 
 
 def test_a_plan_without_the_feature_has_room_for_nothing():
-    assert balance.capacity(None, trial=False) == Capacity(included=0, up_to=0)
+    assert balance.capacity(None, overage=True) == Capacity(included=0, up_to=0)
 
 
 # --- the account ---------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_a_plan_without_the_feature_has_room_for_nothing():
 
 @given(metered, levels, st.booleans())
 def test_the_books_close(terms, held, trial):
-    account = balance.of(terms, held, trial=trial)
+    account = balance.of(terms, held, overage=not trial)
     assert account.drawn == held.included + held.overage
     if account.granted is None:
         assert (account.remaining, account.limit, account.overage) == (None, None, 0)
@@ -163,17 +163,17 @@ def test_the_books_close(terms, held, trial):
 
 @given(finite, levels, some, st.booleans())
 def test_the_books_close_with_reservations_too(terms, held, wished, trial):
-    reserved = wished % (balance.of(terms, held, trial=trial).remaining + 1)
+    reserved = wished % (balance.of(terms, held, overage=not trial).remaining + 1)
     holding = Levels(included=held.included, overage=held.overage, reserved=reserved)
-    then = balance.of(terms, holding, trial=trial)
+    then = balance.of(terms, holding, overage=not trial)
     assert then.granted + then.overage == then.drawn + then.reserved + then.remaining
 
 
 @given(metered, levels, st.lists(some, max_size=6))
 def test_the_books_stay_closed_report_after_report(terms, held, quantities):
-    room = balance.capacity(terms, trial=False)
+    room = balance.capacity(terms, overage=True)
     for at in reported(room, held, quantities):
-        account = balance.of(terms, at, trial=False)
+        account = balance.of(terms, at, overage=True)
         assert (
             account.granted is None or account.granted == account.drawn - account.overage + account.remaining
         )
@@ -183,11 +183,11 @@ def test_the_books_stay_closed_report_after_report(terms, held, quantities):
 def test_a_right_that_shrank_keeps_what_was_drawn_and_gives_only_the_rest(now, held):
     """R15, whatever the plan of before was: the levels are all that it left behind."""
     assume(now.included is not None)
-    account = balance.of(now, held, trial=False)
+    account = balance.of(now, held, overage=True)
     assert account.granted == max(now.included, held.included)
     assert account.remaining == max(0, now.included - account.drawn)
 
 
 def test_excess_is_no_usage():
-    account = balance.of(plans.metered(10), Levels(included=10, excess=90), trial=False)
+    account = balance.of(plans.metered(10), Levels(included=10, excess=90), overage=True)
     assert (account.drawn, account.remaining, account.overage, account.limit) == (10, 0, 0, 10)

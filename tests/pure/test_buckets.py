@@ -76,7 +76,7 @@ def test_without_overage_from_before_what_remains_is_what_decisions_say(included
     used = {one.id: amount for one, amount in pairs}
     holding = [one for one in grants if grant.holds(one, NOW)]
     full = msgspec.structs.replace(at, grants=tuple(used[one.id] for one in holding))
-    account = balance.of(right.terms, full, trial=False, grants=holding)
+    account = balance.of(right.terms, full, overage=True, grants=holding)
     assert account.remaining == sum(one.remaining for one in found)
     assert account.granted == sum(
         one.granted for one in found if one.bucket in {"included", *(own.id for own in holding)}
@@ -90,9 +90,9 @@ def test_what_decisions_call_granted_is_never_billed(included, up_to, at, pairs,
     used = {one.id: amount for one, amount in pairs}
     full = msgspec.structs.replace(at, grants=tuple(used[one.id] for one in holding))
     terms = plans.metered(included, overage=True, up_to=up_to)
-    account = balance.of(terms, full, trial=False, grants=holding)
+    account = balance.of(terms, full, overage=True, grants=holding)
     before = grant.before_included(holding, plans.MONTH)
-    room = balance.capacity(terms, trial=False, grants=holding, before=before)
+    room = balance.capacity(terms, overage=True, grants=holding, before=before)
     taken = balance.draw(room, full, quantity)
     assert taken.included + taken.overage + taken.excess + sum(taken.grants) == quantity
     if quantity <= account.remaining:

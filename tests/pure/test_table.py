@@ -188,7 +188,9 @@ def test_a_decision_from_tables_is_the_one_that_cedar_gives_directly(data):
 
 def levels_of(right, question):
     """Counters at which this much was drawn, spread over the buckets as the drawdown would."""
-    room = balance.capacity(right.terms, trial=right.trial, grants=right.grants, before=right.grants_before)
+    room = balance.capacity(
+        right.terms, overage=right.has_overage, grants=right.grants, before=right.grants_before
+    )
     spread = balance.draw(room, Levels(), question.drawn)
     return Levels(
         included=spread.included, overage=spread.overage + spread.excess, grants=spread.grants,
