@@ -8,7 +8,9 @@ from policies import errors
 from policies.compiler.findings import Finding
 from service.usecases import publish
 from service.usecases.activation import Wish
+from tests.api.test_catalog_bad_input import write
 from tests.api.test_catalog_moves import edited
+from tests.api.test_command_line import instance, run, told  # noqa: F401 - a fixture
 from tests.conftest import ROOT
 
 NAMES = ("upgrades never take away", "add-ons only add")
@@ -79,3 +81,34 @@ async def test_nothing_but_a_promise_can_be_acknowledged(context, catalog, break
     failing = msgspec.structs.replace(examined, findings=[other])
     with pytest.raises(errors.CatalogError):
         await publish.publish(context, ROOT, files, Wish(message="x", acknowledge=NAMES), examined=failing)
+
+
+async def test_a_promise_of_the_example_that_an_edit_breaks(api, catalog, example_files):
+    files = edited(example_files, ("plans/pro.yaml", "max-projects: 50", "max-projects: 1"))
+    body = {"files": files, "message": "Fewer projects"}
+    checked = (await api.post("/v1/catalogs/check", json={"files": files})).json()
+    assert (checked["publishable"], {one["name"] for one in checked["findings"]}) == (False, {NAMES[0]})
+    refused = await api.post("/v1/catalogs/publish", json=body)
+    assert refused.status_code == 422
+    assert NAMES[0] in refused.text
+    assert (await api.post("/v1/catalogs/diff", json={"files": files})).status_code == 200
+    assert (await api.get("/v1/catalog")).json()["hash"] == catalog.hash
+    done = await api.post("/v1/catalogs/publish", json=body | {"acknowledge": [NAMES[0]]})
+    assert (done.status_code, done.json()["acknowledged"]) == (200, [NAMES[0]])
+    again = edited(files, ("plans/free.yaml", "name: Free", "name: Gratis"))
+    refused = await api.post("/v1/catalogs/publish", json={"files": again, "message": "x"})
+    assert refused.status_code == 422  # it is still broken, and has to be answered for again
+
+
+def test_the_command_line_says_how_to_answer_for_it(instance, tmp_path, example_files):  # noqa: F811
+    write(tmp_path, edited(example_files, ("plans/pro.yaml", "max-projects: 50", "max-projects: 1")))
+    said = run("catalog", "publish", tmp_path, "--message", "x", ends=1).output
+    assert said.endswith(
+        f"Nothing was published. Mend it, or say that you know: --acknowledge '{NAMES[0]}'\n"
+    )
+    run("catalog", "check", tmp_path, ends=1)
+    assert "is published and active" in run(
+        "catalog", "publish", tmp_path, "--message", "x", "--acknowledge", NAMES[0]
+    ).output  # fmt: skip
+    (line,) = told("catalog", "history")["items"]
+    assert line["acknowledged"] == [NAMES[0]]
