@@ -265,12 +265,13 @@ async def test_a_first_publish_can_be_based_on_nothing(api, context, example_fil
 
 
 async def test_a_plan_that_is_taken_away_is_told_with_the_tenants_who_keep_it(three, example_files):
+    """So are not plans that nobody is on, here Starter."""
     files = edited(
         example_files,
-        ("features.yaml", "starter, pro, enterprise", "starter, enterprise"),
-        ("addons/token-pack.yaml", "[starter, pro]", "[starter]"),
+        ("features.yaml", "free, starter, pro, enterprise", "free, enterprise"),
+        ("addons/token-pack.yaml", "[starter, pro]", "[free]"),
     )
-    del files["plans/pro.yaml"]
+    del files["plans/pro.yaml"], files["plans/starter.yaml"]
     there = await on(three)
     told = await published(three, files)
     (finding,) = [one for one in told["findings"] if one["slug"] == "removed"]
