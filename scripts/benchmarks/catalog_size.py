@@ -3,21 +3,22 @@
 The catalogs are put into the tables as a publish leaves them, without compiling their files.
 """
 
+import asyncio
 import random
 import threading
-from datetime import datetime
 from functools import partial
 from typing import Final
 
 import msgspec
-import psycopg
 
+from policies import limits
 from policies.compiler import build
-from policies.model import Feature, Offer, PlanVersion
+from policies.model import Catalog, Feature
 from scripts.benchmarks import figure, load, sides, tenants, tenants_loaded
 from scripts.benchmarks.figure import Figure, Settings
 from service import catalog_files, clock
 from service.embedded import instance, samples
+from store import catalogs, postgres
 
 SIZES: Final = ((100, 100), (1_000, 200))
 """Plans and features in each of them."""
@@ -83,13 +84,21 @@ def _put(api: sides.Api, plans: int, features: int) -> None:
         msgspec.structs.replace(pattern, plan_id=f"p{n}", version=f"p{n}@0", features=nouns, terms=terms)
         for n in range(plans)
     ]
-    now = clock.SystemClock().now()
-    with psycopg.connect(api.database_url) as connection:
-        _insert(connection, made, now)
-        connection.commit()
-    tenants_loaded.load(
-        api, "c", TENANTS, copies=False, plans=[(plan.plan_id, plan.version) for plan in made]
+    names = tuple(plan.plan_id for plan in made)
+    catalog = msgspec.structs.replace(
+        compiled,
+        hash=f"sha256:{plans}",
+        features=nouns,
+        plans=dict(zip(names, made, strict=True)),
+        ladder=names,
+        fallback_plan=None,
+        addons={},
+        guards=(),
+        invariants=(),
     )
+    asyncio.run(_keep(api, catalog))
+    sold = [(plan.plan_id, plan.version) for plan in made]
+    tenants_loaded.load(api, "c", TENANTS, copies=False, plans=sold)
     _await_active(api)
 
 
@@ -97,28 +106,15 @@ def _feature(pattern: Feature, feature_id: str) -> Feature:
     return msgspec.structs.replace(pattern, id=feature_id)
 
 
-def _insert(
-    connection: "psycopg.Connection[tuple[object, ...]]", made: list[PlanVersion], now: datetime
-) -> None:
-    offer = Offer(
-        hash=f"sha256:{len(made)}",
-        features=dict(made[0].features),
-        plans={plan.plan_id: plan.version for plan in made},
-        ladder=tuple(plan.version for plan in made),
-    )
-    connection.execute(
-        "insert into catalogs (hash, files, body, offer, message, author, published_at) "
-        "values (%s, '{}', '{}', %s, 'bench', 'bench', %s)",
-        (offer.hash, msgspec.json.encode(offer).decode(), now),
-    )
-    columns = "(plan_version, catalog, plan_id, body)"
-    with connection.cursor().copy(f"copy plan_versions {columns} from stdin") as copy:
-        for plan in made:
-            copy.write_row((plan.version, offer.hash, plan.plan_id, msgspec.json.encode(plan).decode()))
-    connection.execute(
-        "insert into catalog_activations (hash, activated_at, activated_by) values (%s, %s, 'bench')",
-        (offer.hash, now),
-    )
+async def _keep(api: sides.Api, catalog: Catalog) -> None:
+    now = clock.SystemClock().now()
+    pool = await postgres.open_pool(api.database_url, size=1, statement_s=limits.WORKER_STATEMENT_S)
+    try:
+        async with postgres.transaction(pool) as connection:
+            await catalogs.publish(connection, catalog, {}, message="bench", author="bench", now=now)
+            await catalogs.activate(connection, catalog.hash, by="bench", now=now)
+    finally:
+        await pool.close()
 
 
 def _await_active(api: sides.Api) -> None:
