@@ -20,6 +20,9 @@ from policies.period import Period
 State = Literal["pending", "active", "ended"]
 Act = Literal["change", "cancel", "resume", "bill"]
 
+_BY_DAYS: Final[tuple[BillingStatus, ...]] = ("grace", "restricted", "suspended")
+"""What a plan's days make of an overdue payment, step by step."""
+
 _Standing = Literal["pending", "active", "ending", "ended"]
 """State, with an active subscription whose end is scheduled told apart."""
 
@@ -262,15 +265,14 @@ def bill(
     """With this billing status from now on; what was scheduled after it is dropped.
 
     With a plan, its days take it further: `grace` becomes `restricted`, and that `suspended`, each at its
-    instant and without a write. A status that holds already keeps its beginning and its reason, so that the
-    same word of a payment provider, said twice, gives no second grace. Days that are over count as passed.
+    instant and without a write. A status that holds already keeps its beginning and its reason, and so does
+    one that the plan's days have taken further since: the same word of a payment provider, said with each
+    attempt that fails, gives no second grace. Days that are over count as passed.
 
     Errors: ConflictError; nothing has changed.
     """
     permit(subscription, "bill", now)
-    present = billing_fact_at(subscription, now)
-    same = status == billing_status_at(subscription, now)
-    since = present.since if same and present is not None else now
+    since = _begun(subscription, status, now, by_days=plan is not None)
     course = [BillingFact(status=status, since=since, reason=reason), *_course(status, since, plan)]
     due = [fact for fact in course if fact.since <= now][-1]
     facts = [fact for fact in subscription.billing if fact.since <= now]
@@ -300,6 +302,17 @@ def _until(phases: Iterable[Phase], at: datetime, *, running_to: datetime | None
         return ()
     end = at if running_to is None else min(at, running_to)
     return (*kept[:-1], msgspec.structs.replace(kept[-1], end=end))
+
+
+def _begun(subscription: Subscription, status: BillingStatus, now: datetime, *, by_days: bool) -> datetime:
+    """When a status began that holds, or `by_days` has become another since; else now."""
+    follows = _BY_DAYS[_BY_DAYS.index(status) + 1 :] if by_days and status in _BY_DAYS else ()
+    for fact in reversed([fact for fact in subscription.billing if fact.since <= now]):
+        if fact.status == status:
+            return fact.since
+        if fact.status not in follows:
+            break
+    return now
 
 
 def _course(status: BillingStatus, since: datetime, plan: PlanVersion | None) -> Iterator[BillingFact]:

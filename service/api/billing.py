@@ -43,8 +43,9 @@ async def put_billing_status(
 
     What was scheduled after it is dropped; so `good` ends a course towards `suspended`. With `schedule` a new
     one is laid by the days of the plan, each step at its instant and without a further call. A status that
-    holds already keeps its beginning and its reason: saying `grace` twice gives no second grace. Days that
-    are over count as passed, so on a plan without grace the status becomes `restricted` at once.
+    holds already keeps its beginning and its reason, and with `schedule` so does one that the days have taken
+    further: saying `grace` again gives no second grace. Days that are over count as passed, so on a plan
+    without grace the status becomes `restricted` at once.
     """
     tenant_id = tenants.own(caller, tenant_id)
     body = await decode.body(request, BillingBody, strict_keys=True)

@@ -76,6 +76,24 @@ def test_saying_the_same_again_gives_no_second_grace():
     assert billed(started(), "good", T0 + DAY) == started()
 
 
+@pytest.mark.parametrize("day", [8, 20, 25])
+def test_saying_it_again_after_the_days_of_grace_gives_no_second_grace_either(day):
+    """A payment provider tries again for weeks, and says of each attempt that it failed."""
+    once = billed(started(), "grace", plan=plan())
+    assert billed(once, "grace", T0 + day * DAY, reason="failed again", plan=plan()) == once
+
+
+def test_who_paid_in_between_has_days_of_grace_again_and_so_has_who_is_given_them_by_hand():
+    once = billed(started(), "grace", plan=plan())
+    paid = billed(once, "good", T0 + 8 * DAY)
+    assert course(billed(paid, "grace", T0 + 9 * DAY, plan=plan()))[3:] == [
+        ("grace", 9), ("restricted", 16), ("suspended", 30)
+    ]  # fmt: skip
+    assert course(billed(once, "grace", T0 + 8 * DAY))[2:] == [("grace", 8)]
+    longer = billed(once, "grace", T0 + 8 * DAY, plan=plan(10, 14))
+    assert course(longer)[2:] == [("grace", 8), ("restricted", 10), ("suspended", 24)]
+
+
 def test_grace_after_grace_has_passed_is_restriction_again():
     """The days are counted from the beginning; shorter ones may be over at once."""
     once = billed(started(), "grace")
