@@ -35,8 +35,10 @@ async def spoil_limit(context: Context, feature_id: str) -> None:
     """A limit that Cedar cannot count to."""
     await spoil(
         context,
-        "update plan_versions "
-        "set body = jsonb_set(body, array['terms', %s, 'included'], to_jsonb(2::numeric ^ 63))",
+        "update version_bodies "
+        "set body = jsonb_set(body, array['terms', %s, 'included'], to_jsonb(2::numeric ^ 63)) "
+        "where body -> 'terms' ? %s",
+        feature_id,
         feature_id,
     )
 
