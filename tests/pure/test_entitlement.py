@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from policies import entitlement
 from policies.entitlement import Snapshot
+from policies.grant import Grant
 from policies.model import AddonVersion, Cap, Feature, StaticTerms
+from policies.override import Override
 from policies.period import Period
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
@@ -339,6 +341,50 @@ def test_a_right_holds_unchanged_until_it_says_so(stays, open_end, fallback, lat
     until = found.valid_until or at + 400 * DAY
     meanwhile = min(at + (until - at) * share, until - timedelta(microseconds=1))
     assert right(held, at=meanwhile, fallback=fallback) == found
+
+
+spans = st.lists(
+    st.tuples(st.integers(-40, 200), st.none() | st.integers(1, 60)), min_size=1, max_size=4
+)  # begin and length in hours
+
+
+@given(spans, spans, st.integers(0, 7))
+def test_every_begin_and_end_of_grants_and_overrides_is_an_edge(given_spans, overridden, place):
+    def begins(start):
+        return T0 + timedelta(hours=start)
+
+    def ends(start, length):
+        return None if length is None else begins(start + length)
+
+    gifts = tuple(
+        Grant(
+            id=f"grt_{number}", feature_id="ai-tokens", quantity=10, effective_at=begins(start),
+            created_at=T0, **{("expires_at", "voided_at")[number % 2]: ends(start, length)},
+        )
+        for number, (start, length) in enumerate(given_spans)
+    )  # fmt: skip
+    replaced = tuple(
+        Override(
+            id=f"ovr_{number}", feature_id="ai-tokens", included=5, reason="x", starts_at=begins(start),
+            ends_at=ends(start, length),
+        )
+        for number, (start, length) in enumerate(overridden)
+    )  # fmt: skip
+    snapshot = Snapshot(
+        tenant_id="acme", version=1, known=True, subscriptions=(subscribed((FREE, T0 - 9 * DAY, None)),),
+        grants=gifts, overrides=replaced,
+    )  # fmt: skip
+
+    def at(instant):
+        return entitlement.resolve(
+            snapshot, offer=plans.offer(*BODIES), versions=VERSIONS, feature_id="ai-tokens", at=instant
+        )
+
+    starts = [start for start, _ in (*given_spans, *overridden)]
+    instant = begins(starts[place % len(starts)])
+    found = at(instant)
+    assert found.valid_until > instant
+    assert at(found.valid_until - SECOND) == found
 
 
 def test_the_start_of_a_subscription_yet_to_begin_is_an_edge():

@@ -60,6 +60,16 @@ def test_a_guard_that_holds_stands_beside_one_that_errs():
     assert answer.reasons[0].policy_id == "holds"
 
 
+@pytest.mark.parametrize("key", ["plan", "ai", "costly", "always"])
+def test_what_a_caller_says_never_stands_in_for_what_the_catalog_says(key):
+    """Even where the feature takes a key of that very name (law 10)."""
+    feature = msgspec.structs.replace(plans.VOICE, ai=True, context=(key,))
+    refuses = guard('context.facts.plan == "pro" && context.facts.ai && !context.facts.costly')
+    right = plans.right(VOICE, feature, guards=(refuses,))
+    for said in ("", "false", "true", "free"):
+        assert decided(right, **{key: said}).reason == "guard"
+
+
 def test_a_guard_gives_nothing_to_who_has_no_right():
     absent = plans.right(None, plans.VOICE, absence="feature_not_in_plan", guards=(guard("false"),))
     assert decided(absent).reason == "feature_not_in_plan"

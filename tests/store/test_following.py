@@ -55,6 +55,16 @@ async def test_while_postgres_is_away_the_known_catalog_decides_and_the_answer_s
         assert (decision.allowed, decision.catalog, decision.degraded) == (True, catalog.hash, True)
 
 
+async def test_while_postgres_is_away_a_known_snapshot_decides_and_the_answer_says_so(counting: Context):
+    """Redis knows of a newer one that nobody can read: the old right decides, and it is said."""
+    await check.check(counting, [VOICE])
+    await counting.counters.raise_versions({"acme": 9})
+    await counting.pool.close()
+    for _ in range(2):
+        (decision,) = await check.check(counting, [VOICE])
+        assert (decision.allowed, decision.plan_id, decision.degraded) == (True, "free", True)
+
+
 async def test_the_job_names_the_active_catalog_again(counting: Context, catalog, clock):
     job = JobContext(
         config=counting.config,

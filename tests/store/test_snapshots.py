@@ -7,6 +7,7 @@ from service.context import Context
 from service.usecases import check, subscribe
 from service.usecases.check import Check
 from store import postgres
+from store.snapshots import Snapshots
 from tests.store import ledger
 
 VOICE = Check(tenant_id="acme", feature_id="premium-voice-model")
@@ -46,6 +47,15 @@ async def test_a_tenant_that_was_unknown_is_known_once_it_is_made(counting: Cont
         await ledger.subscribed(counting, "newcomer", "free")
         (after,) = await check.check(other, [ask])
         assert (after.allowed, after.value) == (True, "us")
+
+
+async def test_no_more_snapshots_are_kept_than_there_is_room_for(counting: Context):
+    few = Snapshots(counting.pool, counting.counters.link, now=counting.clock.now, alive=2)
+    found = await few.need(["acme", "x", "y"])
+    assert set(found) == {"acme", "x", "y"}  # all are given, whatever is kept
+    assert [few.cached(tenant_id) is not None for tenant_id in found].count(True) == 2
+    assert (await few.get("acme")).known
+    await few.close()
 
 
 async def test_a_snapshot_carries_the_latest_phases_and_no_more(counting: Context):
