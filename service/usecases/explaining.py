@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Final
 
-from policies import entitlement, explain
+from policies import entitlement, explain, subscription
 from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
-from policies.entitlement import Right
+from policies.entitlement import Right, Snapshot
 from policies.explain import Sold
 from policies.model import Offer
 from service.context import Context
@@ -31,23 +31,34 @@ async def explained(
         request,
         levels,
         now=decision.as_of,
-        sold=await _sold(context, standing),
+        sold=await _sold(context, standing, decision.as_of),
     )
 
 
-async def _sold(context: Context, standing: Standing) -> Sold:
+async def _sold(context: Context, standing: Standing, now: datetime) -> Sold:
     offer, snapshot, right = standing.offer, standing.snapshot, standing.right
     higher = _higher(offer, right)
     plans, addons = entitlement.named(snapshot, offer)
-    known = await context.catalogs.need(plans | set(higher), addons | set(offer.addons.values()))
+    beside = tuple(offer.addons.values()) if _runs(snapshot, now) else ()
+    known = await context.catalogs.need(plans | set(higher), addons | set(beside))
 
     def later(at: datetime) -> Right:
         return entitlement.resolve(snapshot, offer=offer, versions=known, feature_id=right.feature_id, at=at)
 
     return Sold(
         plans=[known.plans[version] for version in higher],
-        addons=[known.addons[version] for version in offer.addons.values()],
+        addons=[known.addons[version] for version in beside],
         later=later,
+    )
+
+
+def _runs(snapshot: Snapshot, at: datetime) -> bool:
+    """Is there a subscription that an add-on could be held by? Nothing holds one beside a fallback plan."""
+    held = entitlement.stood_on(snapshot, at)
+    return (
+        held is not None
+        and subscription.phase_at(held, at) is not None
+        and subscription.billing_status_at(held, at) != "ended"
     )
 
 
