@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -12,7 +12,7 @@ from policies import decide, entitlement, errors, quantity
 from policies.decide import Request
 from policies.decision import Decision
 from policies.entitlement import Right, Snapshot
-from policies.model import Offer
+from policies.model import Feature, Offer
 from service import ids
 from service.context import Context
 from service.rights import Given, Standing
@@ -21,6 +21,8 @@ from store.link import RedisAwayError
 from store.reading import FenceClosedError, Levels, Want
 
 UNIT = 1
+_UNUSED: Final = ""
+"""An entity that nobody can name at the border, so nothing was ever counted for it."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,19 +110,25 @@ async def check(
 async def entitlements(
     context: Context, tenant_id: str, *, entity_id: str | None
 ) -> tuple[list[Decision], int]:
-    """A decision on one unit of every feature of the catalog, and the snapshot version behind them."""
-    offer = active_offer(context)
+    """A decision on one unit of every feature of the catalog, and the snapshot version behind them.
+
+    What is decided by entity, where none is named, is answered as for one that has used nothing yet.
+    """
     questions = [
-        Check(
-            tenant_id=tenant_id,
-            feature_id=feature.id,
-            entity_id=entity_id if feature.entity != "none" else None,
-        )
-        for feature in offer.features.values()
-        if feature.entity != "required" or entity_id is not None
+        Check(tenant_id=tenant_id, feature_id=feature.id, entity_id=_listed_for(feature, entity_id))
+        for feature in active_offer(context).features.values()
     ]
     decisions = await check(context, questions, noted=False)  # a list that is looked at is no use
-    return decisions, (await context.snapshots.get(tenant_id)).version
+    version = (await context.snapshots.get(tenant_id)).version
+    return [
+        msgspec.structs.replace(one, entity_id=None) if one.entity_id == _UNUSED else one for one in decisions
+    ], version
+
+
+def _listed_for(feature: Feature, entity_id: str | None) -> str | None:
+    if feature.entity == "none":
+        return None
+    return _UNUSED if entity_id is None and feature.entity == "required" else entity_id
 
 
 def active_offer(context: Context) -> Offer:
