@@ -4,7 +4,7 @@ Every change that is told was put to Cedar first (law 2): with that change alone
 same request is allowed. Amounts are read off the ceilings of the decision table, never guessed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -225,16 +225,11 @@ def _levels_then(asked: _Asked, right: Right, at: datetime) -> Levels:
 
     same = stays(asked.right.period)
     used = dict(zip((grant.id for grant in asked.right.grants), asked.levels.grants, strict=False))
-    caps = tuple(
-        level if stays(span) else 0
-        for level, span in zip(asked.levels.caps, asked.right.cap_windows, strict=False)
-    )
-    needed = len(right.terms.caps) if isinstance(right.terms, MeteredTerms) else 0
     return Levels(
         included=asked.levels.included if same else 0,
         overage=asked.levels.overage if same else 0,
         reserved=asked.levels.reserved,
-        caps=caps if len(caps) == needed else (0,) * needed,
+        caps=_capped(asked, right, stays),
         grants=tuple(used.get(grant.id, 0) for grant in right.grants),
     )
 
@@ -248,16 +243,22 @@ def _counted_alike(right: Right, plan: PlanVersion) -> bool:
 
 
 def _on_other_caps(asked: _Asked, right: Right) -> Levels:
-    """The same counters under another plan's caps: one that did not bind until now has counted nothing."""
-    known: Mapping[tuple[str, str], int] = {}
-    if isinstance(asked.right.terms, MeteredTerms):
-        known = {
-            (cap.interval, cap.per): level
-            for cap, level in zip(asked.right.terms.caps, asked.levels.caps, strict=False)
-        }
-    caps = right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
-    levels = tuple(known.get((cap.interval, cap.per), 0) for cap in caps)
-    return msgspec.structs.replace(asked.levels, caps=levels)
+    """The same counters under another plan's caps."""
+    return msgspec.structs.replace(asked.levels, caps=_capped(asked, right, lambda _: True))
+
+
+def _capped(asked: _Asked, right: Right, stays: Callable[[Period], bool]) -> tuple[int, ...]:
+    """What each cap of another right has counted in the windows that stay.
+
+    One that did not bind until now has counted nothing.
+    """
+    now, then = asked.right.terms, right.terms
+    counted: dict[tuple[str, str], int] = {}
+    if isinstance(now, MeteredTerms):
+        read = zip(now.caps, asked.levels.caps, asked.right.cap_windows, strict=False)
+        counted = {(cap.interval, cap.per): level for cap, level, span in read if stays(span)}
+    caps = then.caps if isinstance(then, MeteredTerms) else ()
+    return tuple(counted.get((cap.interval, cap.per), 0) for cap in caps)
 
 
 def _gives(right: Right) -> str:

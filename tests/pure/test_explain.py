@@ -14,7 +14,7 @@ from policies.decide import Request
 from policies.engine import Engine
 from policies.explain import Sold
 from policies.grant import Grant
-from policies.model import AddonVersion, BooleanTerms, Guard, StaticTerms
+from policies.model import AddonVersion, BooleanTerms, Cap, Guard, StaticTerms
 from policies.override import Override
 from policies.subscription import BillingFact
 from tests.pure import plans
@@ -79,6 +79,22 @@ def test_no_grant_and_no_plan_without_that_cap_lifts_a_cap_but_waiting_for_its_d
     assert kinds(decision) == ["quantity", "wait"]
     assert decision.would_allow.changes[1].at == plans.DAY.end
     assert decision.would_allow.changes[0].quantity == 2
+
+
+def test_a_cap_that_stays_full_is_found_among_the_caps_of_a_plan_that_comes_later():
+    """Of two plans one caps the day and the month, the other the month and the day."""
+    day, month = (
+        Cap(source="plans/pro.yaml:25", limit=limit, interval=interval)
+        for limit, interval in ((5, "day"), (100, "month"))
+    )
+    terms = msgspec.structs.replace(plans.metered(1_000), caps=(day, month))
+    right = msgspec.structs.replace(plans.right(terms), cap_windows=(plans.DAY, plans.MONTH))
+    wider = msgspec.structs.replace(day, limit=500)
+    swapped = msgspec.structs.replace(terms, caps=(month, wider))
+    later = msgspec.structs.replace(plans.right(swapped), cap_windows=(plans.MONTH, plans.DAY))
+    decision = told(right, 1, Levels(included=100, caps=(5, 100)), sold=Sold(later=lambda _: later))
+    (wait,) = (change for change in decision.would_allow.changes if change.kind == "wait")
+    assert wait.at == plans.MONTH.end
 
 
 def test_waiting_for_a_cap_does_not_help_while_the_limit_is_reached_too():
