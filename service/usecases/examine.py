@@ -42,7 +42,8 @@ _Packed = list[tuple[bytes, bytes]]
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
     """A catalog and what was found in it.
 
-    `catalog` is None if a finding is an error, other than a promise of its own that it does not keep.
+    `catalog` is None if it cannot be compiled. One that fails its own tests or breaks its promises is there
+    to be compared and replayed; whether it may be published, `publish.refusals` says.
     """
 
     catalog: Catalog | None
@@ -87,9 +88,7 @@ def compiled(files: Mapping[str, str], known: Known | None = None) -> Examined:
         return Examined(catalog=None, findings=findings)
     proven = proof.prove(done, files, known.catalog if known else None)
     findings += proven.findings
-    return Examined(
-        catalog=None if _broken_by(findings) else done.catalog, findings=findings, tested=proven.tested
-    )
+    return Examined(catalog=done.catalog, findings=findings, tested=proven.tested)
 
 
 def apart(
@@ -140,8 +139,7 @@ def main() -> None:
 
 
 def _broken_by(findings: Sequence[Finding]) -> bool:
-    """What is wrong with the catalog itself. A promise that it does not keep can be acknowledged by name."""
-    return any(finding.severity == "error" and finding.slug != PROMISE for finding in findings)
+    return any(finding.severity == "error" for finding in findings)
 
 
 def _broken(files: Mapping[str, str], message: str) -> Examined:
