@@ -4,6 +4,7 @@ Cedar says whether (law 2): `allowed` is read off its verdict, and where it has 
 declares in `whenUnavailable` (law 1). Everything else here chooses what to ask and names what was answered.
 """
 
+import weakref
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -178,18 +179,21 @@ def slice_of(engine: Engine, right: Right) -> Slice:
 
 def _ground(engine: Engine, right: Right, levels: Levels) -> tuple[Slice, Facts]:
     """The slice and the facts; those of a right within its bounds are worked out once."""
-
-    def make() -> Ground:
-        part = slice_of(engine, right)
-        return Ground(right, part, facts_of(right, _unused(right), part))
-
-    ground = engine.grounds.get(id(right), make)
-    if ground.right is not right:
+    ground = engine.grounds.get(id(right), lambda: _made_ground(engine, right))
+    part = ground.part()
+    if ground.right is not right or part is None:
         engine.grounds.forget(id(right))
-        ground = engine.grounds.get(id(right), make)
+        ground = engine.grounds.get(id(right), lambda: _made_ground(engine, right))
+        part = ground.part()
+        assert part is not None  # the engine has just looked it up
     if _has_outgrown(right, levels):
-        return ground.part, facts_of(right, levels, ground.part)
-    return ground.part, ground.facts
+        return part, facts_of(right, levels, part)
+    return part, ground.facts
+
+
+def _made_ground(engine: Engine, right: Right) -> Ground:
+    part = slice_of(engine, right)
+    return Ground(right, weakref.ref(part), facts_of(right, _unused(right), part))
 
 
 def _has_outgrown(right: Right, levels: Levels) -> bool:

@@ -96,7 +96,8 @@ class Ground(NamedTuple):
 
     right: object
     """The very right: grounds are kept by its identity."""
-    part: Slice
+    part: Callable[[], Slice | None]
+    """Weakly, so that no more slices live than are kept as such; gone, it is made anew."""
     facts: Facts
 
 
@@ -129,8 +130,8 @@ class Engine:
         """`on_fault` hears of every verdict with an error in it, so that somebody can count and log it."""
         self._slices: _Kept[_SliceKey, Slice] = _Kept(slices_alive)
         self._facts: _Kept[Facts, cedarpy.Entities] = _Kept(limits.FACTS_ALIVE)
-        self._tables: _Kept[tuple[Slice, Facts], _Table] = _Kept(limits.TABLES_ALIVE)
-        self.grounds: _Kept[int, Ground] = _Kept(slices_alive)  # each holds a slice
+        self._tables: _Kept[tuple[int, Facts], _Table] = _Kept(limits.TABLES_ALIVE)
+        self.grounds: _Kept[int, Ground] = _Kept(limits.GROUNDS_ALIVE)
         self._on_fault = on_fault
 
     def slice(
@@ -163,7 +164,7 @@ class Engine:
             return self._direct(part, facts, question)
         bounds = part.bounds
         kept = self._tables.get(
-            (part, facts), lambda: _Table(table.cuts(bounds, facts.bounding(), part.axes))
+            (part.number, facts), lambda: _Table(table.cuts(bounds, facts.bounding(), part.axes))
         )
         requested = question.requested
         levels = (question.drawn, *question.caps)

@@ -1,6 +1,7 @@
 """A slice: the policies of one feature in one plan version, with the guards beside them, parsed once."""
 
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, Final
 
 import cedarpy
@@ -10,11 +11,14 @@ from policies.compiler.cedar import Clause, Policy
 from policies.compiler.fragment import Bound
 from policies.model import Feature, Guard, MeteredTerms, PlanVersion
 
+_NUMBERS: Final = count()
+
 
 class Slice:
     """The policies of one feature, parsed: permits, then guards. Without a permit it denies all (R3)."""
 
     __slots__ = (
+        "__weakref__",
         "_probes",
         "axes",
         "bounds",
@@ -25,6 +29,7 @@ class Slice:
         "feature_id",
         "guarded",
         "handle",
+        "number",
         "permits",
         "places",
         "plan",
@@ -48,6 +53,8 @@ class Slice:
         axes: int = 1,
     ) -> None:
         """`stated`: what the catalog says of plan and feature; `axes` counts what was drawn and the caps."""
+        self.number = next(_NUMBERS)
+        """Tells it from every other slice of this process, without holding on to it."""
         self.feature_id = feature_id
         self.feature = feature
         self.policies = policies

@@ -1,6 +1,7 @@
 """Cedar decides, the reason is the right one, and what could not be decided is told apart."""
 
 import ast
+import gc
 import inspect
 from datetime import UTC, datetime
 
@@ -601,3 +602,21 @@ def test_asking_changes_nothing():
     engine, right, levels = Engine(), plans.right(plans.PRO_TOKENS), Levels(included=999_999, caps=(5, 5))
     first = ask(right, 1, levels, engine=engine)
     assert all(ask(right, 1, levels, engine=engine) == first for _ in range(200))
+
+
+# --- what is kept --------------------------------------------------------------------------------
+
+
+def test_no_more_slices_live_than_the_engine_keeps_however_many_rights_are_asked():
+    """Tables and grounds hold on to no slice: each is tens of kilobytes."""
+    engine, made = Engine(slices_alive=3), []
+    for number in range(10):
+        terms = plans.metered(100 + number)
+        right = plans.right(terms, version=f"pro@{number:08x}")
+        made.append(right)
+        assert ask(right, 1, engine=engine).allowed
+    gc.collect()
+    assert sum(isinstance(one, Slice) and one.feature_id == "ai-tokens" for one in gc.get_objects()) <= 3
+    assert [ask(right, 101 + place, engine=engine).allowed for place, right in enumerate(made)] == [
+        False
+    ] * 10
