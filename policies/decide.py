@@ -253,8 +253,9 @@ def _fallback(
     told = asked is not None and asked.verdict.outcome != "indeterminate"
     # A guard that could not be asked might have refused, so nothing is opened past it (R2). It reads no
     # usage, so what it says on unused counters it says on any.
-    stance: WhenUnavailable = "deny" if floor.verdict.guard_erred else _stance(right)
-    case = Case(right=right, balance=None, requested=request.quantity)
+    failed = floor.verdict.guard_erred
+    stance: WhenUnavailable = "deny" if failed else _stance(right)
+    case = Case(right=right, balance=None, requested=request.quantity, guard_failed=failed)
     line = ReasonLine(
         policy_id=None,
         source=right.feature.source if right.feature else None,

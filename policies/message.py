@@ -39,6 +39,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What each cap's window has counted."""
     cap: int | None = None
     """The cap that refused."""
+    guard_failed: bool = False
+    """A guard erred, so that what the feature declares does not answer."""
 
 
 def sentence(reason: Reason, case: Case) -> str:
@@ -189,6 +191,8 @@ def _behind(case: Case) -> str:
 
 
 def _fallback(case: Case) -> str:
+    if case.guard_failed:
+        return "Could not be decided: a guard failed, so it is refused"
     feature = case.right.feature
     stance = feature.when_unavailable if feature is not None and case.right.absence is None else "deny"
     return f"Could not be decided; answered by whenUnavailable: {stance}"

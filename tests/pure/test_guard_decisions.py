@@ -53,6 +53,12 @@ def test_nor_does_it_while_the_counters_cannot_be_read(condition, stance):
     assert (answer.allowed, answer.outcome, answer.degraded) == (False, "indeterminate", True)
 
 
+def test_the_refusal_of_a_guard_that_errs_is_not_put_down_to_the_feature():
+    feature = msgspec.structs.replace(plans.TOKENS, when_unavailable="allow")
+    answer = decided(plans.right(plans.metered(), feature, guards=(guard(ERRS),)), Levels())
+    assert answer.message == "Could not be decided: a guard failed, so it is refused"
+
+
 def test_a_guard_that_holds_stands_beside_one_that_errs():
     both = (guard(ERRS, "broken"), guard("true", "holds"))
     answer = decided(plans.right(VOICE, plans.VOICE, guards=both))
