@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import uvloop
 
+from policies.decide import Request
 from scripts.benchmarks import figure, sides
 from scripts.benchmarks.figure import Figure, Run, Settings
 from service import config, wiring
@@ -119,7 +120,7 @@ async def _stages(context: Context, asker: _Asker) -> Stages:
     (decision,) = await check.check(context, [question])
 
     def decide() -> object:
-        case.request = check.Request(feature_id=samples.FEATURE, quantity=next(numbers) % 20_000)
+        case.request = Request(feature_id=samples.FEATURE, quantity=next(numbers) % 20_000)
         return check._decided(context, case, levels, now, degraded=False, noted=True)  # noqa: SLF001 - the same
 
     def told() -> None:
