@@ -1,7 +1,8 @@
 """What do a plan, add-ons, grants and overrides give together? One rule for each type of feature (R8).
 
 An override of `included` or `upTo` stands in the plan's place, and add-ons and grants come on top of it; one
-of `value` is the last word. What an override does not name stays as the plan has it.
+of `value` is the last word. What an override does not name stays as the plan has it. An add-on that is held
+several times gives a counted amount as many times, whatever the rule; a number only where numbers are summed.
 """
 
 from collections.abc import Iterable, Sequence

@@ -114,6 +114,8 @@ class DecisionLog:
                 await self.flush()
             except errors.UnavailableError:
                 continue  # it is kept, and said in /health/ready
+            except Exception:  # one decision that cannot be written must not end the log of this process
+                log.exception("decision log: a decision is lost")
 
     async def close(self) -> None:
         """Writes the rest, if Postgres takes it in time."""

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import shutil
 import stat
 import subprocess
@@ -63,6 +64,18 @@ def test_a_new_repository_is_whole_and_right(repository, instance):  # noqa: F81
     theirs = {path.relative_to(CATALOG) for path in CATALOG.rglob("*.*") if path.suffix != ".md"}
     assert {path for path in theirs if not (repository / path).is_file()} == set()
     assert "metergate catalog diff ." in (repository / "README.md").read_text()
+
+
+def test_the_commands_of_the_readme_run_as_they_stand(instance, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = text.partition("## Change the plans")[2].partition("```sh\n")[2].partition("```")[0]
+    commands = [shlex.split(line) for line in block.splitlines()]
+    assert {words[2] for words in commands} >= {"init", "check", "test", "diff", "replay", "publish"}
+    for program, *words in commands:
+        assert program == ".venv/bin/metergate"
+        assert run(*words).exit_code == 0
+    assert "Why" in run("catalog", "history").output
 
 
 def test_an_editor_finds_a_schema_for_each_kind_of_file(repository):
