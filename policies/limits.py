@@ -219,6 +219,10 @@ TRIM_DELAY_S: Final = 900
 """Journal entries stay this long after their commit, so that a restore of Postgres loses no usage."""
 DECISION_LOG_ENTRIES: Final = 20_000
 """Decisions that wait to be made rows in one API process: a second of denials, about 20 MB."""
+DECISION_LOG_DENIALS: Final = 1_000
+"""Denials a second of which one API process keeps each: about a thirtieth of its time."""
+DECISION_LOG_OVER: Final = 100
+"""Past that one in so many is kept, and stands for as many."""
 DECISION_LOG_BYTES: Final = 64_000_000
 """Rows of one API process that wait for Postgres; what comes after that is dropped and counted."""
 DECISION_LOG_DAYS: Final = 30

@@ -52,13 +52,23 @@ class _Noted(msgspec.Struct, frozen=True):
 
 
 class DecisionLog:
-    """The log of one process: every denial and every doubt, and of allows every Nth."""
+    """The log of one process: denials and doubts, and of allows every Nth.
+
+    Of denials every one up to DECISION_LOG_DENIALS a second, then every DECISION_LOG_OVERth: a tenant that
+    runs against its limit in a loop must not cost more than it is refused. Where all allows are kept, so are
+    all denials.
+    """
 
     def __init__(self, pool: postgres.Pool, *, sample: int) -> None:
         """`sample`: N of the allows; 0 keeps none of them."""
         self._pool = pool
         self._sample = sample
         self._passed = 0
+        """Allows since the last that was kept."""
+        self._refused = 0
+        """Denials and doubts since the last flush, as far as all are kept."""
+        self._over = 0
+        """Those past that since the last that was kept."""
         self._noted: deque[_Noted] = deque()
         self._rows: deque[Row] = deque()
         self._bytes = 0
@@ -82,6 +92,13 @@ class DecisionLog:
             if self._passed < self._sample or not self._sample:
                 return
             self._passed, weight = 0, self._sample
+        elif self._refused >= limits.DECISION_LOG_DENIALS and self._sample != 1:
+            self._over += 1
+            if self._over < limits.DECISION_LOG_OVER:
+                return
+            self._over, weight = 0, limits.DECISION_LOG_OVER
+        else:
+            self._refused += 1
         if len(self._noted) >= limits.DECISION_LOG_ENTRIES:
             self._dropped += 1
             return
@@ -98,6 +115,7 @@ class DecisionLog:
         Errors: UnavailableError; what was not written stays, within the bounds.
         """
         async with self._flushing:
+            self._refused = 0
             await self._encode()
             while self._rows:
                 batch = [self._rows[place] for place in range(min(_ROWS, len(self._rows)))]

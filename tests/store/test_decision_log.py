@@ -106,3 +106,25 @@ async def test_days_that_are_old_are_dropped_and_no_others(context, catalog, clo
     async with postgres.transaction(context.pool) as connection:
         names = await postgres.scalars(connection, partitions.sql.existing, {"tables": ["decisions"]})
     assert min(names) == partitions.name_of_day("decisions", (NOW - edge * DAY).date())
+
+
+async def test_a_flood_of_denials_is_kept_whole_up_to_a_rate_and_then_as_a_sample_that_stands_for_it(
+    context, catalog, monkeypatch
+):
+    monkeypatch.setattr(limits, "DECISION_LOG_DENIALS", 5)
+    monkeypatch.setattr(limits, "DECISION_LOG_OVER", 10)
+    await check.check(context, [DENIED] * 47)
+    await context.decisions.flush()
+    found = await decisions.listed(context, Filter(), after="", limit=1_000)
+    assert sorted(one.weight for one in found.items) == [1] * 5 + [10] * 4
+    await check.check(context, [DENIED] * 3)  # the next second
+    await context.decisions.flush()
+    assert await kept(context) == 12
+
+
+async def test_where_all_allows_are_kept_so_are_all_denials(context, catalog, monkeypatch):
+    monkeypatch.setattr(limits, "DECISION_LOG_DENIALS", 5)
+    monkeypatch.setattr(context.decisions, "_sample", 1)
+    await check.check(context, [DENIED] * 47)
+    await context.decisions.flush()
+    assert await kept(context) == 47
