@@ -123,7 +123,7 @@ class MeteredTerms(Noun, frozen=True, tag="metered"):
 Terms = BooleanTerms | StaticTerms | MeteredTerms
 
 
-class PlanVersion(Noun, frozen=True):
+class PlanVersion(Noun, frozen=True, gc=True, weakref=True):
     """A plan's immutable compiled content, self-contained: it carries the features that it speaks of."""
 
     version: str

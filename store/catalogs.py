@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -74,6 +75,8 @@ class Catalogs:
         self.active: Offer | None = None
         self.meanings: dict[str, Meaning] = {}
         self._plans: dict[str, PlanVersion] = {}
+        self._alive: WeakValueDictionary[str, PlanVersion] = WeakValueDictionary()
+        """Those, and what rights still hold of others."""
         self._addons: dict[str, AddonVersion] = {}
         self._terms = 0
 
@@ -93,11 +96,10 @@ class Catalogs:
         return self.active
 
     def known(self, plans: Collection[str], addons: Collection[str] = ()) -> Versions | None:
-        """The bodies that this process knows, if all that are named are among them."""
-        if all(version in self._plans for version in plans) and all(
-            version in self._addons for version in addons
-        ):
-            return Versions(plans=self._plans, addons=self._addons)
+        """The bodies of these versions, if this process has all of them."""
+        found = {version: plan for version in plans if (plan := self._alive.get(version)) is not None}
+        if all(version in found for version in plans) and all(version in self._addons for version in addons):
+            return Versions(plans=found, addons=self._addons)
         return None
 
     async def need(self, plans: Collection[str], addons: Collection[str] = ()) -> Versions:
@@ -108,28 +110,33 @@ class Catalogs:
         known = self.known(plans, addons)
         if known is not None:
             return known
+        at_hand = {version: plan for version in plans if (plan := self._alive.get(version)) is not None}
         active = self.active.hash if self.active else None
         async with postgres.transaction(self._pool) as connection:
-            read = await read_versions(connection, plans, addons, lines_of=active)
+            lacking = [version for version in plans if version not in at_hand]
+            read = await read_versions(connection, lacking, addons, lines_of=active)
         read_plans = [self._shared(plan) for plan in read.plans.values()]
         read_addons = [self._shared(addon) for addon in read.addons.values()]
-        self._keep(read_plans, read_addons)
-        # A refresh may have emptied the memory while we waited, and it has a bound: these are given anyhow.
+        if active == (self.active.hash if self.active else None):
+            self._keep(read_plans, read_addons)
         return Versions(
-            plans={plan.version: plan for plan in read_plans},
+            plans=at_hand | {plan.version: plan for plan in read_plans},
             addons={addon.version: addon for addon in read_addons},
         )
 
     def _keep(self, plans: Sequence[PlanVersion], addons: Sequence[AddonVersion]) -> None:
+        """Holds on to bodies within the bound; one that a right still stands on is not read a second time."""
         more = sum(len(plan.terms) for plan in plans)
         if self._terms + more > limits.TERMS_ALIVE:
-            self._forget()
-        self._terms += sum(len(plan.terms) for plan in plans if plan.version not in self._plans)
-        self._plans = self._plans | {plan.version: plan for plan in plans}
+            self._plans, self._terms = {}, 0
+        self._plans |= {plan.version: plan for plan in plans}
+        self._terms += more
+        self._alive.update({plan.version: plan for plan in plans})
         self._addons = self._addons | {addon.version: addon for addon in addons}
 
     def _forget(self) -> None:
         self._plans, self._addons, self._terms = {}, {}, 0
+        self._alive = WeakValueDictionary()
 
     def _shared(self, noun: V) -> V:
         """With the very features of the active catalog where they are equal: a thousand plans share them."""

@@ -46,6 +46,16 @@ async def test_bodies_are_bounded_by_their_terms(context, catalog, monkeypatch):
         assert sum(len(kept.terms) for kept in context.catalogs._plans.values()) <= 6
 
 
+async def test_a_body_that_a_right_still_stands_on_is_not_read_a_second_time(context, catalog, monkeypatch):
+    """Else a worker would hold a copy for each of its tenants."""
+    monkeypatch.setattr(limits, "TERMS_ALIVE", 1)
+    pro, free = catalog.plans["pro"].version, catalog.plans["free"].version
+    held = (await context.catalogs.need([pro])).plans[pro]
+    await context.catalogs.need([free])
+    assert (await context.catalogs.need([pro])).plans[pro] is held
+    assert pro not in context.catalogs._plans or len(context.catalogs._plans) == 1
+
+
 async def test_a_version_that_nobody_published_is_not_made_up(context, catalog):
     read = await context.catalogs.need(["pro@00000000"])
     assert "pro@00000000" not in read.plans
