@@ -226,6 +226,16 @@ def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked
     )
 
 
+def reach(engine: Engine, right: Right, request: Request, levels: Levels | None) -> tuple[int, int]:
+    """The least and the most of a quantity that Cedar answers as this one, on the same levels.
+
+    An allow says the same of all of them but for the quantity itself, since its numbers are those before the
+    request.
+    """
+    asked = ask(engine, right, request, levels or Levels())
+    return engine.stretch(asked.part, asked.facts, asked.question)
+
+
 def _finding(asked: Asked, *, degraded: bool, explain: bool) -> Finding:
     """Cedar's verdict, with its reason."""
     return Finding(

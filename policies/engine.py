@@ -182,6 +182,17 @@ class Engine:
             kept.answers[said, place] = known
         return self._direct(part, facts, question) if known is None else known
 
+    def stretch(self, part: Slice, facts: Facts, question: Question) -> tuple[int, int]:
+        """The least and the most requested quantity, all else being as it is, with the very same answer."""
+        levels, requested = (question.drawn, *question.caps), question.requested
+        if part.bounds is None or len(levels) != part.axes:
+            return requested, requested
+        cuts = table.cuts(part.bounds, facts.bounding(), part.axes)
+        low, high = cuts.ends(cuts.place(tuple([level + requested for level in levels])))
+        least = max(end - level for end, level in zip(low, levels, strict=True))
+        most = min(end - level for end, level in zip(high, levels, strict=True))
+        return max(least, 0), min(most, limits.REQUESTED_MAX)
+
     def ceilings(self, part: Slice, facts: Facts, request: dict[str, str]) -> tuple[int | None, ...] | None:
         """The highest sum of each axis that Cedar allows, what was drawn first; None if it allows nothing.
 

@@ -153,7 +153,7 @@ GUARD_REASON_LENGTH: Final = 200
 GUARDS: Final = 200
 """Guards of one catalog."""
 GUARDS_OF_FEATURE: Final = 16
-"""Guards that hold for one feature: each adds 4 KB to every slice of it, 130 MB in all of SLICES_ALIVE."""
+"""Guards that hold for one feature: each adds 4 KB to every slice of it, 65 MB in all of SLICES_ALIVE."""
 EXAMINE_S: Final = 60
 """How long a catalog may take to be examined, in a process of its own."""
 EXAMINE_S_PER_MB: Final = 30
@@ -169,8 +169,8 @@ PREVIEW_TENANTS: Final = 20
 """Tenants named in the preview of a publish, for each plan that changed."""
 
 # --- caches and waits ----------------------------------------------------------------------------
-SLICES_ALIVE: Final = 2_048
-"""Parsed policy slices of one worker, with their probes and two guards: about 74 MB."""
+SLICES_ALIVE: Final = 1_024
+"""Parsed policy slices of one worker, with their probes and two guards: about 37 MB."""
 GROUNDS_ALIVE: Final = 20_000
 """Rights of one worker whose slice and facts are worked out: about 15 MB."""
 FACTS_ALIVE: Final = 1_024
@@ -189,7 +189,7 @@ SNAPSHOT_BATCH: Final = 500
 """Snapshots of one query; more wait for the next."""
 SNAPSHOT_COPY_S: Final = 86_400
 """How long Redis keeps the copy of a snapshot that nobody changes: about 1 KB a tenant."""
-RIGHTS_ALIVE: Final = 50_000
+RIGHTS_ALIVE: Final = 20_000
 """Resolved rights that one worker keeps, over all its tenants and features: about 60 MB."""
 WANTS_ALIVE: Final = 50_000
 """Reads of counters that one worker keeps packed: about 40 MB."""

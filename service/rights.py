@@ -5,16 +5,17 @@ from datetime import datetime
 
 import msgspec
 
-from policies import limits
+from policies import decide, limits, quantity
 from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
+from policies.engine import Engine
 from policies.entitlement import Right, Snapshot
 from policies.model import Offer
 from store.reading import Want
 
 
-class Given(msgspec.Struct, frozen=True, gc=False):
+class Given(msgspec.Struct, gc=False):
     """A decision, and all that it depends on beside the right: its instant and its id are none of it."""
 
     counted: tuple[int, ...]
@@ -22,6 +23,24 @@ class Given(msgspec.Struct, frozen=True, gc=False):
     levels: Levels | None
     """What was counted, as it was read for the right."""
     decision: Decision
+    reach: tuple[int, int] | None = None
+    """Of an allow the least and the most quantity with the same answer, once somebody asked for another."""
+
+    def again(self, engine: Engine, right: Right, request: Request) -> Decision | None:
+        """The decision as the answer to a request on the same counters, if it is one."""
+        if request == self.request:
+            return self.decision
+        if not self.decision.allowed or self.decision.requested is None:
+            return None
+        if (request.entity_id, request.context) != (self.request.entity_id, self.request.context):
+            return None
+        if self.reach is None:
+            self.reach = decide.reach(engine, right, self.request, self.levels)
+        least, most = self.reach
+        if not least <= request.quantity <= most:
+            return None
+        decimals = right.feature.decimals if right.feature else 0
+        return msgspec.structs.replace(self.decision, requested=quantity.render(request.quantity, decimals))
 
 
 class Standing(msgspec.Struct, gc=False):
@@ -39,7 +58,7 @@ class Standing(msgspec.Struct, gc=False):
     remembered: bool
     """The counters are kept for `lastKnown`."""
     given: Given | None = None
-    """The last decision: who asks the same while nothing was used gets it again, without Cedar's table."""
+    """The last decision: while nothing is used it answers others that Cedar would answer alike."""
 
 
 class Rights:

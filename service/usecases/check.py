@@ -279,14 +279,16 @@ async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Le
 def _decided(
     context: Context, case: _Case, found: Levels, now: datetime, *, degraded: bool, noted: bool
 ) -> Decision:
-    """The decision; the last one with its instant and id anew, where what it depends on is the same."""
+    """The decision; the last one with its instant and id anew, where it answers this request too."""
     standing, request, plain = case.standing, case.request, not (degraded or case.question.explain)
     given = standing.given
-    if given is not None and plain and given.counted == found.values and given.request == request:
-        again = msgspec.structs.replace(given.decision, as_of=now, decision_id=ids.DECISIONS.new())
-        if noted:
-            context.decisions.note(again, standing, request, given.levels)
-        return again
+    if given is not None and plain and given.counted == found.values:
+        again = given.again(context.engine, standing.right, request)
+        if again is not None:
+            again = msgspec.structs.replace(again, as_of=now, decision_id=ids.DECISIONS.new())
+            if noted:
+                context.decisions.note(again, standing, request, given.levels)
+            return again
     read = levels.read(standing.right, request.entity_id, found.values) if case.want.fields else None
     decision = decide.decide(
         context.engine,

@@ -576,6 +576,27 @@ def test_allowed_is_set_in_two_places_the_verdict_and_the_declared_fallback():
     assert given_ == {"asked.verdict.outcome == 'allowed'", "_by_stance(stance, asked)"}
 
 
+@given(cases())
+def test_an_allow_reaches_exactly_as_far_as_cedar_answers_alike(case):
+    """Within its reach only the quantity itself differs; one past it the answer is another."""
+    right, levels, quantity = case
+    engine = Engine()
+    request = Request(feature_id=right.feature_id, quantity=quantity)
+    least, most = decide.reach(engine, right, request, levels)
+    assert least <= quantity <= most
+    told = ask(right, quantity, levels, engine=engine)
+    for other in {least, most}:
+        alike = ask(right, other, levels, engine=engine)
+        if told.allowed:
+            assert alike == msgspec.structs.replace(told, requested=other)
+        assert (alike.outcome, alike.reasons[0].policy_id) == (told.outcome, told.reasons[0].policy_id)
+    for past in (least - 1, most + 1):
+        if 0 <= past <= MOST:
+            asked = [decide.ask(engine, right, msgspec.structs.replace(request, quantity=q), levels)
+                     for q in (quantity, past)]  # fmt: skip
+            assert asked[0].answer != asked[1].answer
+
+
 # --- law 5, 10 -----------------------------------------------------------------------------------
 
 NAMES = ("billingStatus", "trial", "extra", "drawn", "requested", "caps", "c1", "principal", "region")

@@ -22,7 +22,7 @@ checks = st.builds(
     Check,
     tenant_id=st.sampled_from(["acme", "big", "nobody"]),
     feature_id=st.sampled_from(["ai-tokens", "data-region", "premium-voice-model", "max-projects", "none"]),
-    quantity=st.sampled_from([0, 1, 150, 9_000, 10_001]),
+    quantity=st.sampled_from([0, 1, 150, 9_000, 10_000, 10_001, 19_999, 20_001, 100_001]),
     entity_id=st.sampled_from([None, None, "u1", "u2"]),
     context=st.sampled_from([{}, {}, {"region": "eu"}, {"region": "us"}]),
     explain=st.sampled_from([False, False, False, True]),
