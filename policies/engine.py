@@ -8,9 +8,8 @@ handle and a table, and no caller's id is part of either.
 An Engine belongs to one thread.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 
 import cedarpy
 import msgspec
@@ -19,6 +18,7 @@ from policies import limits, slices, table
 from policies.compiler import cedar, cedar_schema
 from policies.compiler.cedar import Policy
 from policies.errors import invalid
+from policies.kept import Kept
 from policies.model import BillingStatus, Feature, Guard, PlanVersion
 from policies.slices import Slice
 from policies.table import Cuts, Place
@@ -30,9 +30,6 @@ _ACTION: Final = {"type": "Action", "id": "use"}
 _PRINCIPAL_SCHEMA: Final = cedarpy.Schema.from_str(cedar_schema.principal_schema())
 
 _SliceKey = tuple[str, str, tuple[Guard, ...]]
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,10 +125,10 @@ class Engine:
         on_fault: Callable[[Verdict], None] | None = None,
     ) -> None:
         """`on_fault` hears of every verdict with an error in it, so that somebody can count and log it."""
-        self._slices: _Kept[_SliceKey, Slice] = _Kept(slices_alive)
-        self._facts: _Kept[Facts, cedarpy.Entities] = _Kept(limits.FACTS_ALIVE)
-        self._tables: _Kept[tuple[int, Facts], _Table] = _Kept(limits.TABLES_ALIVE)
-        self.grounds: _Kept[int, Ground] = _Kept(limits.GROUNDS_ALIVE)
+        self._slices: Kept[_SliceKey, Slice] = Kept(slices_alive)
+        self._facts: Kept[Facts, cedarpy.Entities] = Kept(limits.FACTS_ALIVE)
+        self._tables: Kept[tuple[int, Facts], _Table] = Kept(limits.TABLES_ALIVE)
+        self.grounds: Kept[int, Ground] = Kept(limits.GROUNDS_ALIVE)
         self._on_fault = on_fault
 
     def slice(
@@ -290,30 +287,6 @@ class Engine:
         }
         entities = self._facts.get(facts, lambda: _entities(facts))
         return cedarpy.is_authorized(request, handle, entities)
-
-
-class _Kept(Generic[K, V]):
-    """A bounded store that forgets what was not asked for longest."""
-
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self._items: OrderedDict[K, V] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def forget(self, key: K) -> None:
-        self._items.pop(key, None)
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        found = self._items.get(key)
-        if found is not None:
-            self._items.move_to_end(key)
-            return found
-        made = self._items[key] = make()
-        if len(self._items) > self._bound:
-            self._items.popitem(last=False)
-        return made
 
 
 def _at(sums: table.Sums, request: dict[str, str], *, split: bool) -> Question:
