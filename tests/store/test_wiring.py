@@ -16,3 +16,4 @@ async def test_it_ends_while_it_waits_for_a_connection_that_comes_at_that_very_m
             # What waits then is the look at which catalog is active.
             while not context.pool.get_stats().get("requests_waiting"):  # noqa: ASYNC110 - the pool has no event
                 await asyncio.sleep(0.01)
+    assert context.pool.closed
