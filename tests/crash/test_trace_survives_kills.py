@@ -86,15 +86,20 @@ class Instance:
 
     def kill(self, part: str) -> None:
         """Kills one process; all others must then end by themselves."""
-        (pid,) = [
+        until(
+            lambda: self._pids(part), f"a process of {part}"
+        )  # one that renames itself has no name meanwhile
+        os.kill(self._pids(part)[0], signal.SIGKILL)
+        assert self.program.end() == 1
+        assert "killed by SIGKILL" in self.program.said()
+
+    def _pids(self, part: str) -> list[int]:
+        return [
             pid
             for pid, line in processes()
             if (part == "valkey" and "valkey-server" in line and str(self.data) in line)
             or (f"service {part}" in line and parent(pid) == self.program.process.pid)
         ]
-        os.kill(pid, signal.SIGKILL)
-        assert self.program.end() == 1
-        assert "killed by SIGKILL" in self.program.said()
 
     def stop(self) -> None:
         self.program.process.send_signal(signal.SIGTERM)
@@ -105,9 +110,12 @@ def processes() -> Iterator[tuple[int, str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except (OSError, UnicodeDecodeError):
-                continue  # gone meanwhile, or nothing of ours
+                yield (
+                    int(entry.name),
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"),
+                )
+            except OSError:
+                continue  # gone meanwhile
 
 
 def parent(pid: int) -> int:
