@@ -86,10 +86,9 @@ class Instance:
 
     def kill(self, part: str) -> None:
         """Kills one process; all others must then end by themselves."""
-        until(
-            lambda: self._pids(part), f"a process of {part}"
-        )  # one that renames itself has no name meanwhile
-        os.kill(self._pids(part)[0], signal.SIGKILL)
+        found: list[int] = []  # one that renames itself has no name meanwhile; a child of it comes later
+        until(lambda: found.extend(self._pids(part)) or found, f"a process of {part}")
+        os.kill(min(found), signal.SIGKILL)
         assert self.program.end() == 1
         assert "killed by SIGKILL" in self.program.said()
 
