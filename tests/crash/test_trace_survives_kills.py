@@ -89,7 +89,7 @@ class Instance:
         found: list[int] = []  # one that renames itself has no name meanwhile; a child of it comes later
         until(lambda: found.extend(self._pids(part)) or found, f"a process of {part}")
         os.kill(min(found), signal.SIGKILL)
-        assert self.program.end() == 1
+        assert self.program.end() == 1, self.program.said()
         assert "killed by SIGKILL" in self.program.said()
 
     def _pids(self, part: str) -> list[int]:
@@ -149,8 +149,9 @@ def sent(program: Program) -> int:
     return int(lines[-1].split()[1].replace(",", "")) if lines else 0
 
 
-def await_calls(program: Program, calls: int) -> None:
-    """Until so many are sent, and not all."""
+def await_calls(program: Program, more: int) -> None:
+    """Until so many more are sent, and not all."""
+    calls = sent(program) + more
     until(lambda: sent(program) >= calls or program.process.poll() is not None, f"{calls} calls sent")
     assert sent(program) < 8_819, f"it must be in the middle:\n{program.said()}"
 
@@ -160,12 +161,13 @@ def test_kills_of_the_api_the_worker_and_valkey_in_the_middle_lose_nothing_and_c
 ):
     end = datetime.now(UTC)  # noqa: TID251 - the instance runs by the machine's clock
     first = replay(running, end, "first.txt")
-    for part, calls in (("api", 800), ("worker", 3_000), ("valkey", 5_500)):
-        await_calls(first, calls)
+    for part in ("api", "worker", "valkey"):
+        await_calls(first, 800)
         running.kill(part)
         running.start()
+        running.await_ready()  # what is killed while it starts is for test_supervisor
     assert first.end() == 0, first.said()
-    assert first.said().count("Waiting for the instance") >= 3
+    assert "Waiting for the instance" in first.said()  # not for each: one may be back before the next call
     assert "EQUAL: every call of the file counts exactly once." in first.said()
 
     again = replay(running, end, "again.txt")
