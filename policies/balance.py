@@ -8,7 +8,8 @@ granted + overage = drawn + reserved + remaining holds whenever reserved fits wh
 of a draw add up to the quantity. All numbers are scaled integers, never negative.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -29,25 +30,28 @@ class Levels(msgspec.Struct, frozen=True, kw_only=True):
     """What was drawn from each grant over its whole life, in the order of the right's grants."""
 
 
+class Room(msgspec.Struct, frozen=True):
+    """A bucket with an end, or the included one without: how much it holds; None is without end."""
+
+    kind: Literal["grant", "included"]
+    size: int | None
+
+
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """What may be drawn in a period."""
 
-    included: int | None
-    """None is without end."""
+    finite: tuple[Room, ...]
+    """In the order in which they are drawn; exactly one is the included one."""
     up_to: int | None
     """Overage past what is granted; 0 is none, None is without end."""
-    before: tuple[int, ...] = ()
-    """Quantities of the grants that draw before the included one, in order."""
-    after: tuple[int, ...] = ()
-    """Those that draw after it."""
 
 
 class Draw(msgspec.Struct, frozen=True, kw_only=True):
-    """How a quantity is spread over the buckets."""
+    """How a quantity is spread over the buckets; negative where it came back."""
 
-    included: int
-    overage: int
-    excess: int
+    included: int = 0
+    overage: int = 0
+    excess: int = 0
     grants: tuple[int, ...] = ()
     """In the order of the right's grants."""
 
@@ -82,14 +86,10 @@ def capacity(
     `grants` are in draw order, and the first `before` of them come before what is included.
     """
     if not isinstance(terms, MeteredTerms):
-        return Capacity(included=0, up_to=0)
+        return Capacity(finite=(Room("included", 0),), up_to=0)
     included, up_to = _bounds(terms, overage=overage)
-    return Capacity(
-        included=included,
-        up_to=up_to,
-        before=tuple(grant.quantity for grant in grants[:before]),
-        after=tuple(grant.quantity for grant in grants[before:]),
-    )
+    rooms = [Room("grant", grant.quantity) for grant in grants]
+    return Capacity(finite=(*rooms[:before], Room("included", included), *rooms[before:]), up_to=up_to)
 
 
 def _bounds(terms: Terms | None, *, overage: bool) -> tuple[int | None, int | None]:
@@ -102,28 +102,60 @@ def _bounds(terms: Terms | None, *, overage: bool) -> tuple[int | None, int | No
 
 def draw(room: Capacity, levels: Levels, quantity: int) -> Draw:
     """The buckets of a quantity that has happened: by priority, then overage, and the rest is excess."""
-    used = levels.grants or (0,) * (len(room.before) + len(room.after))
     rest, taken = quantity, []
-    for size, level in zip(room.before, used, strict=False):
-        taken.append(min(rest, max(0, size - level)))
+    for bucket, level in zip(room.finite, _finite(room, levels), strict=True):
+        counted = level + levels.overage if bucket.kind == "included" else level
+        taken.append(rest if bucket.size is None else min(rest, max(0, bucket.size - counted)))
         rest -= taken[-1]
-    included = (
-        rest if room.included is None else min(rest, max(0, room.included - levels.included - levels.overage))
-    )
-    rest -= included
-    for size, level in zip(room.after, used[len(room.before) :], strict=True):
-        taken.append(min(rest, max(0, size - level)))
-        rest -= taken[-1]
-    overage = _overage(room, levels, included, rest)
-    return Draw(included=included, overage=overage, excess=rest - overage, grants=tuple(taken))
+    overage = _overage(room, levels, taken, rest)
+    return _drawn(room, taken, overage=overage, excess=rest - overage)
 
 
-def _overage(room: Capacity, levels: Levels, included: int, rest: int) -> int:
+def _overage(room: Capacity, levels: Levels, taken: Sequence[int], rest: int) -> int:
     """Overage is what goes past the included quantity, up to its bound; grants were drawn before."""
-    if room.up_to is None or room.included is None:
+    place = next(place for place, bucket in enumerate(room.finite) if bucket.kind == "included")
+    included = room.finite[place].size
+    if room.up_to is None or included is None:
         return rest
-    limit = max(room.included, levels.included) + room.up_to
-    return min(rest, max(0, limit - levels.included - levels.overage - included))
+    limit = max(included, levels.included) + room.up_to
+    return min(rest, max(0, limit - levels.included - levels.overage - taken[place]))
+
+
+def give_back(room: Capacity, levels: Levels, own: Draw, quantity: int) -> Draw:
+    """The buckets that used units go back to (R18), as amounts below zero; `levels` hold no reserved ones.
+
+    First excess and overage of the period, then the buckets that the event drew from (`own`), the last of
+    them first. Where others' returns have cancelled its own overage, what is left of it lies in the other
+    buckets: the last of them first. Units that no bucket has are nowhere to be taken from, and stay.
+    """
+    excess = min(quantity, levels.excess)
+    overage = min(quantity - excess, levels.overage)
+    rest = quantity - excess - overage
+    used = list(_finite(room, levels))
+    back = [0] * len(used)
+    for bounds in (_finite(room, own), used):
+        for place in reversed(range(len(used))):
+            amount = min(rest, bounds[place] - back[place], used[place] - back[place])
+            back[place] += max(0, amount)
+            rest -= max(0, amount)
+    return _drawn(room, [-amount for amount in back], overage=-overage, excess=-excess)
+
+
+def _finite(room: Capacity, levels: Levels | Draw) -> tuple[int, ...]:
+    """The amounts of the finite buckets in the order in which they are drawn; what is not told is 0."""
+    grants: Iterator[int] = iter(levels.grants)
+    return tuple(levels.included if bucket.kind == "included" else next(grants, 0) for bucket in room.finite)
+
+
+def _drawn(room: Capacity, amounts: Sequence[int], *, overage: int, excess: int) -> Draw:
+    """The finite buckets' amounts, each where a Draw has it."""
+    by_kind = list(zip(room.finite, amounts, strict=True))
+    return Draw(
+        included=sum(amount for bucket, amount in by_kind if bucket.kind == "included"),
+        overage=overage,
+        excess=excess,
+        grants=tuple(amount for bucket, amount in by_kind if bucket.kind == "grant"),
+    )
 
 
 def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[Grant] = ()) -> Balance:

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 from redis import exceptions
 
 from policies import limits
-from store import keyspace, scripts
+from store import keyspace, script_call, scripts
+from store.accounts import Account, CapMove
 from store.conversation import Command
 from store.link import RUN_ID, Link, RedisAwayError, Replies
 from store.reading import FenceClosedError, Levels, Reader, Want
@@ -21,49 +22,6 @@ MARK_LIFE_S = limits.MARK_HOURS * 3600 + keyspace.DAY_S
 
 CORRECTED_LIFE_S = limits.DEDUPE_DAYS * keyspace.DAY_S
 """How long a shard remembers which corrections it has applied, from the last one on."""
-
-
-class GrantBucket(msgspec.Struct, frozen=True, array_like=True):
-    """A grant as the journal names it: its window and id say its counter. `ends` is its expiry, 0: never."""
-
-    window: str
-    grant_id: str
-    ends: int
-
-
-class GrantRoom(msgspec.Struct, frozen=True):
-    """A grant to draw from: its scaled quantity, and until when (unix seconds) its counter is kept."""
-
-    bucket: GrantBucket
-    size: int
-    life: int
-
-
-class Account(msgspec.Struct, frozen=True, cache_hash=True):
-    """A feature of a tenant in one time window, and how far each of its buckets may be drawn.
-
-    `window` empty: the event moves no counter. `overage` None: without end. `ends` in unix seconds, 0: never.
-    """
-
-    tenant_id: str
-    snapshot_version: int
-    feature_id: str
-    window: str
-    included: int
-    overage: int | None
-    ends: int
-    before: tuple[GrantRoom, ...] = ()
-    """The grants that are drawn before what is included, in order."""
-    after: tuple[GrantRoom, ...] = ()
-    """Those that are drawn after it."""
-
-
-class CapMove(msgspec.Struct, frozen=True, array_like=True):
-    """A counter of a cap that an event adds to."""
-
-    window: str
-    field: str
-    ends: int
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -87,9 +45,7 @@ class Correction(msgspec.Struct, frozen=True):
     time_window: str
     field: str
     amount: int
-
-
-_line: Final = msgspec.msgpack.Encoder().encode
+    """What the duplicate had added, and is taken back; below zero where it had given back."""
 
 
 class Counters:
@@ -127,11 +83,11 @@ class Counters:
 
         Errors: FenceClosedError, RedisAwayError.
         """
-        keys = _Keys(keyspace.fence(shard), keyspace.corrected(shard))
+        keys = script_call.Keys(keyspace.fence(shard), keyspace.corrected(shard))
         arguments: list[str | bytes | int] = []
         for correction in corrections:
             place = keys.place(keyspace.counters(shard, correction.tenant_id, correction.time_window))
-            arguments += [correction.correction_id, place, correction.field, correction.amount]
+            arguments += [correction.correction_id, place, correction.field, -correction.amount]
         replies = await self.link.send([keys.call(scripts.CORRECT, RUN_ID, CORRECTED_LIFE_S, *arguments)])
         _raise_refusal(replies.values[0])
 
@@ -195,19 +151,6 @@ class Counters:
         return replies
 
 
-class _Keys:
-    """The KEYS of one script call: every key once, found again by its place."""
-
-    def __init__(self, *first: str) -> None:
-        self._places = {key: place for place, key in enumerate(first, start=1)}
-
-    def place(self, key: str) -> int:
-        return self._places.setdefault(key, len(self._places) + 1)
-
-    def call(self, script: scripts.Script, *arguments: str | bytes | int) -> Command:
-        return ("EVALSHA", script.sha, len(self._places), *self._places, *arguments)
-
-
 def _calls(events: Sequence[Recording]) -> list[tuple[int, list[Recording]]]:
     """The events by shard, each call within limits.SCRIPT_BATCH events and limits.SCRIPT_BYTES of payload."""
     calls: list[tuple[int, list[Recording]]] = []
@@ -225,44 +168,16 @@ def _calls(events: Sequence[Recording]) -> list[tuple[int, list[Recording]]]:
 
 
 def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Command:
-    keys = _Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
-    accounts: dict[Account, int] = {}
-    head: list[str | bytes | int] = []
+    keys = script_call.Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
+    accounts = script_call.Accounts(shard, keys)
     body: list[str | bytes | int] = []
     today = keyspace.day_of(now)
     for event in batch:
-        account = event.account
-        if account not in accounts:
-            accounts[account] = len(accounts) + 1
-            head += _account_arguments(shard, account, keys)
-        bucket = keyspace.mark_bucket(event.digest)
-        body += (accounts[account], event.measured)
-        body += (keys.place(keyspace.marks(shard, today - age, bucket)) for age in range(3))
-        body += (event.digest[:12], event.fingerprint, event.payload, len(event.caps))
-        for cap in event.caps:
-            body += (keys.place(keyspace.counters(shard, account.tenant_id, cap.window)), cap.field, cap.ends)
-    return keys.call(scripts.RECORD, RUN_ID, len(accounts), len(batch), MARK_LIFE_S, *head, *body)
-
-
-def _account_arguments(shard: int, account: Account, keys: _Keys) -> list[str | bytes | int]:
-    place = keys.place(keyspace.counters(shard, account.tenant_id, account.window)) if account.window else 0
-    arguments: list[str | bytes | int] = [
-        account.tenant_id,
-        account.snapshot_version,
-        place,
-        f"{account.feature_id}:",
-        account.included,
-        -1 if account.overage is None else account.overage,
-        account.ends,
-    ]
-    for grants in (account.before, account.after):
-        arguments.append(len(grants))
-        for grant in grants:
-            bucket = grant.bucket
-            place = keys.place(keyspace.counters(shard, account.tenant_id, bucket.window))
-            field = keyspace.grant_field(account.feature_id, bucket.grant_id)
-            arguments += (place, field, grant.size, grant.life, _line(bucket))
-    return arguments
+        body += (accounts.place(event.account), event.measured)
+        body += script_call.mark(shard, keys, event.digest, today)
+        body += (event.fingerprint, event.payload)
+        body += script_call.caps(shard, keys, event.account.tenant_id, event.caps)
+    return keys.call(scripts.RECORD, RUN_ID, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
 
 
 def _forget_copies(tenant_ids: Iterable[str]) -> list[Command]:

@@ -229,8 +229,9 @@ def _stage(readings: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
     repeated = []
     for reading in readings:
         for entry in reading.entries:
-            for place, (event, draw) in enumerate(entry.events):
-                item = Staged(reading.cursor.shard, entry.entry_id, place, event, draw)
+            for place, line in enumerate(entry.events):
+                event = line.event
+                item = Staged(reading.cursor.shard, entry.entry_id, place, event, line.draw, line.levels)
                 if first.setdefault((event.tenant_id, event.digest), item) is not item:
                     repeated.append(item)
     return list(first.values()), repeated
@@ -238,14 +239,14 @@ def _stage(readings: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
 
 async def _keep_corrections(connection: postgres.Connection, duplicates: Sequence[Staged]) -> None:
     for item in duplicates:
-        for number, (window, field, amount, _) in enumerate(item.moves()):
+        for number, move in enumerate(item.moves()):
             correction = Correction(
                 correction_id=f"{item.shard}:{item.entry_id}:{item.place}:{number}",
                 shard=item.shard,
                 tenant_id=item.event.tenant_id,
-                time_window=window,
-                field=field,
-                amount=amount,
+                time_window=move.window,
+                field=move.field,
+                amount=move.amount,
             )
             params = msgspec.structs.asdict(correction)
             await postgres.execute(connection, sql.insert_correction, params)

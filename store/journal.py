@@ -1,26 +1,57 @@
-"""The journal: what the record script wrote, entry by entry, read back, verified and taken apart."""
+"""The journal: what the scripts wrote, entry by entry, read back, verified and taken apart."""
 
 import base64
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import msgspec
 
-from store.counters import CapMove, GrantBucket
+from store.accounts import CapMove, GrantBucket
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-class JournalEvent(msgspec.Struct, frozen=True, array_like=True):
-    """One recorded event, with all that Postgres needs to keep it. Instants in microseconds since 1970.
+Kind = Literal["record", "consume", "reserve", "settle", "release", "expire", "amend", "void"]
 
-    `window` is the usage interval it drew from (empty: it moved no counter), `ends` that interval's end in
-    unix seconds (0: never).
+
+class Draw(msgspec.Struct, frozen=True, array_like=True):
+    """How an act changed what is used of each bucket; below zero where units came back.
+
+    Of a `reserve` it is what became held instead.
     """
 
-    kind: str
+    included: int
+    overage: int
+    excess: int
+    grants: tuple[tuple[GrantBucket, int], ...] = ()
+    """The grants that take part, and how much."""
+
+    @property
+    def total(self) -> int:
+        """The units of all buckets together."""
+        return self.included + self.overage + self.excess + sum(amount for _, amount in self.grants)
+
+
+class Decided(msgspec.Struct, frozen=True, array_like=True):
+    """What a decision stood on that no fact of its instant says: enough to make it again."""
+
+    decision_id: str
+    catalog: str
+    """The hash of the catalog that was active."""
+    context: dict[str, str]
+
+
+class RecordEvent(msgspec.Struct, frozen=True, array_like=True):
+    """A recorded event, with all that Postgres needs to keep it. Instants in microseconds since 1970.
+
+    `window` is the usage interval whose buckets it moved (empty: it moved no counter), `ends` that interval's
+    end in unix seconds (0: never). `measured` is what the caps move by, before what was held is taken off.
+    """
+
+    kind: Kind
     tenant_id: str
     service_id: str
     event_id: str
@@ -39,32 +70,40 @@ class JournalEvent(msgspec.Struct, frozen=True, array_like=True):
     properties: dict[str, str] | None
 
 
-class Draw(msgspec.Struct, frozen=True, array_like=True):
-    """What an event took from each bucket."""
+class JournalEvent(RecordEvent, frozen=True, array_like=True):
+    """Any act: what a recorded event has, and what other kinds need beside it."""
 
-    included: int
-    overage: int
-    excess: int
-    grants: tuple[tuple[GrantBucket, int], ...] = ()
-    """The grants that it took something from, and how much."""
+    held: Draw | None = None
+    """Of a settle, release or expire: what the reservation had held until then."""
+    decided: Decided | None = None
+    """Of a consume or reserve."""
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True):
+    """One act as the script wrote it: what was sent, and what it did."""
+
+    event: JournalEvent
+    draw: Draw
+    levels: tuple[int, ...] = ()
+    """Of a consume or reserve: the counters that it was decided on, in the order of a check."""
 
 
 class Entry(msgspec.Struct, frozen=True):
     """One batch as it was accepted. `damage` says why it cannot be believed; it has no events then."""
 
     entry_id: str
-    events: tuple[tuple[JournalEvent, Draw], ...]
+    events: tuple[Line, ...]
     damage: str = ""
     raw: tuple[tuple[str, str], ...] = ()
     """Of a damaged entry: its fields, values in base64."""
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[tuple[JournalEvent, Draw], ...])
+_decoder = msgspec.msgpack.Decoder(tuple[Line, ...])
 
 
-def encode(event: JournalEvent) -> bytes:
-    """The payload that the record script puts into an entry."""
+def encode(event: RecordEvent) -> bytes:
+    """The payload that a script puts into an entry."""
     return _encoder.encode(event)
 
 

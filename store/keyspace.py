@@ -96,8 +96,16 @@ def letter(interval: Interval) -> str:
 
 
 def bucket_field(feature_id: str, bucket: str) -> str:
-    """The field of a bucket's drawn quantity; bucket is `i` (included), `o` (overage) or `x` (excess)."""
+    """The field of a bucket's drawn quantity; bucket is `i` (included), `o` (overage) or `x` (excess).
+
+    `r` is what open reservations hold in the buckets of a period, all together.
+    """
     return f"{feature_id}:{bucket}"
+
+
+def reserved_field(field: str) -> str:
+    """The field of what open reservations hold of a bucket, by the field of the bucket."""
+    return f"{field}:r"
 
 
 def grant_window(expires_at: datetime | None) -> str:

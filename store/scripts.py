@@ -1,9 +1,16 @@
-"""The Lua scripts: package data, each named by its file, called by the digest of its text."""
+"""The Lua scripts: package data, each named by its file, called by the digest of its text.
+
+What several share stands in `store/lua/parts`; a line `--@include name` puts a part into a script.
+"""
 
 import hashlib
+import re
 from importlib import resources
+from typing import Final
 
 import msgspec
+
+_INCLUDE: Final = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -15,9 +22,13 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def load(name: str) -> Script:
-    """The script in store/lua/<name>.lua."""
-    text = resources.files("store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    """The script in store/lua/<name>.lua, with the parts that it includes."""
+    text = _INCLUDE.sub(lambda found: _read("parts", f"{found[1]}.lua"), _read(f"{name}.lua"))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(*path: str) -> str:
+    return resources.files("store").joinpath("lua", *path).read_text(encoding="utf-8")
 
 
 RECORD = load("record")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,27 +12,59 @@ from store.journal import Draw, JournalEvent
 sql = queries.Queries("flush")
 
 
+class Move(NamedTuple):
+    """By how much an act moved a counter; `ends` is the end of its window in unix seconds, 0: never."""
+
+    window: str
+    field: str
+    amount: int
+    ends: int
+
+
 class Staged(msgspec.Struct, frozen=True):
-    """One event on its way into Postgres, and where in the journal it stood."""
+    """One act on its way into Postgres, and where in the journal it stood."""
 
     shard: int
     entry_id: str
     place: int
     event: JournalEvent
     draw: Draw
+    levels: tuple[int, ...] = ()
 
-    def moves(self) -> list[tuple[str, str, int, int]]:
-        """What it did to counters: (time window, field, amount, end of the window in unix seconds or 0)."""
-        event, draw, found = self.event, self.draw, []
-        for bucket, amount in zip("iox", (draw.included, draw.overage, draw.excess), strict=True):
-            if amount:
-                field = keyspace.bucket_field(event.feature_id, bucket)
-                found.append((event.window, field, amount, event.ends))
-        for grant, amount in draw.grants:
-            field = keyspace.grant_field(event.feature_id, grant.grant_id)
-            found.append((grant.window, field, amount, grant.ends))
-        found += [(cap.window, cap.field, event.measured, cap.ends) for cap in event.caps if event.measured]
-        return found
+    def moves(self) -> list[Move]:
+        """What it did to counters.
+
+        A bucket's counter has what is used and what is held. A reservation that ends gives back what it held.
+        """
+        event, held = self.event, self.event.held
+        moves = _levels(event, self.draw)
+        if event.kind == "reserve":
+            moves += _reserved(event, moves)
+        elif held is not None:
+            given_back = [move._replace(amount=-move.amount) for move in _levels(event, held)]
+            moves += [*given_back, *_reserved(event, given_back)]
+        counted = event.measured - (held.total if held else 0)
+        moves += [Move(cap.window, cap.field, counted, cap.ends) for cap in event.caps]
+        return [move for move in moves if move.amount]
+
+
+def _levels(event: JournalEvent, draw: Draw) -> list[Move]:
+    """The buckets' counters of a draw."""
+    found = [
+        Move(event.window, keyspace.bucket_field(event.feature_id, bucket), amount, event.ends)
+        for bucket, amount in zip("iox", (draw.included, draw.overage, draw.excess), strict=True)
+    ]
+    for grant, amount in draw.grants:
+        field = keyspace.grant_field(event.feature_id, grant.grant_id)
+        found.append(Move(grant.window, field, amount, grant.ends))
+    return found
+
+
+def _reserved(event: JournalEvent, moves: Sequence[Move]) -> list[Move]:
+    """The counters that say how much of the buckets is held: of each, and of all in the period's window."""
+    own = [move._replace(field=keyspace.reserved_field(move.field)) for move in moves]
+    total = sum(move.amount for move in moves)
+    return [*own, Move(event.window, keyspace.bucket_field(event.feature_id, "r"), total, event.ends)]
 
 
 async def store(connection: postgres.Connection, staged: Sequence[Staged], *, now: datetime) -> list[Staged]:

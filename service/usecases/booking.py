@@ -1,7 +1,6 @@
 """How an event is booked: the buckets it draws from, the caps it moves, its line in the journal."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -13,8 +12,9 @@ from policies.model import Interval, MeteredTerms
 from policies.period import Period
 from policies.usage import Usage
 from store import journal, keyspace
+from store.accounts import Account, BucketRoom, CapMove, GrantBucket
 from store.certify import COUNTER_LIFE
-from store.counters import Account, CapMove, GrantBucket, GrantRoom, Recording
+from store.counters import Recording
 
 _LONGEST: dict[Interval, timedelta] = {
     "hour": timedelta(hours=1),
@@ -76,7 +76,7 @@ def recording(
     assert right.feature is not None, "an unknown feature was refused"
     window, ends = _window(right, current)
     caps = _cap_moves(right, event.entity_id, booked.now)
-    line = journal.JournalEvent(
+    line = journal.RecordEvent(
         kind="record",
         tenant_id=event.tenant_id,
         service_id=event.service_id,
@@ -107,28 +107,32 @@ def recording(
 
 def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
     room = balance.capacity(right.terms, overage=right.has_overage)
-    grants = _rooms(right.grants[: limits.GRANTS_OF_FEATURE])
     return Account(
         tenant_id=right.tenant_id,
         snapshot_version=snapshot.version,
         feature_id=right.feature_id,
         window=window,
-        included=limits.COUNTER_MAX if room.included is None else room.included,
         overage=room.up_to,
         ends=_life(ends),
-        before=grants[: right.grants_before],
-        after=grants[right.grants_before :],
+        finite=_rooms(right, window, ends) if window else (),
     )
 
 
-def _rooms(grants: Sequence[Grant]) -> tuple[GrantRoom, ...]:
-    """The grants with their counters: kept as long as an event of the time before they expired may come."""
-    rooms = []
-    for grant in grants:
-        ends = int(grant.expires_at.timestamp()) if grant.expires_at else 0
-        bucket = GrantBucket(keyspace.grant_window(grant.expires_at), grant.id, ends)
-        rooms.append(GrantRoom(bucket, grant.quantity, _life(ends)))
-    return tuple(rooms)
+def _rooms(right: Right, window: str, ends: int) -> tuple[BucketRoom, ...]:
+    """The finite buckets in the order in which they are drawn."""
+    terms = right.terms if isinstance(right.terms, MeteredTerms) else None
+    size = 0 if terms is None else limits.COUNTER_MAX if terms.included is None else terms.included
+    included = BucketRoom(window, keyspace.bucket_field(right.feature_id, "i"), size, _life(ends))
+    grants = [_grant_room(grant) for grant in right.grants[: limits.GRANTS_OF_FEATURE]]
+    return (*grants[: right.grants_before], included, *grants[right.grants_before :])
+
+
+def _grant_room(grant: Grant) -> BucketRoom:
+    """A grant with its counter: kept as long as an event of the time before it expired may come."""
+    ends = int(grant.expires_at.timestamp()) if grant.expires_at else 0
+    bucket = GrantBucket(keyspace.grant_window(grant.expires_at), grant.id, ends)
+    field = keyspace.grant_field(grant.feature_id, grant.id)
+    return BucketRoom(bucket.window, field, grant.quantity, _life(ends), bucket)
 
 
 def _window(right: Right, current: Right) -> tuple[str, int]:

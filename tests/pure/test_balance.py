@@ -2,20 +2,26 @@
 
 from itertools import accumulate
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from policies import balance
-from policies.balance import Capacity, Draw, Levels
+from policies.balance import Capacity, Draw, Levels, Room
 from tests.pure import plans
 
 small = st.integers(0, 40)
 units = st.integers(0, 9 * 10**15)
 some = small | units
-capacities = st.builds(
-    lambda included, up_to: Capacity(included=included, up_to=up_to), st.none() | some, st.none() | some
-)
+
+
+def alone(included: int | None, up_to: int | None) -> Capacity:
+    """What a plan gives without any grant."""
+    return Capacity(finite=(Room("included", included),), up_to=up_to)
+
+
+capacities = st.builds(alone, st.none() | some, st.none() | some)
 levels = st.builds(
     lambda i, o, x: Levels(included=i, overage=o, excess=x), some, st.just(0) | some, st.just(0) | some
 )
@@ -80,11 +86,11 @@ def test_a_bucket_is_used_only_when_those_before_it_are_full(room, held, quantit
     drawn = balance.draw(room, held, quantity)
     then = after(held, drawn)
     if drawn.overage or drawn.excess:
-        assert room.included is not None
-        assert then.included + then.overage >= room.included
+        assert room.finite[0].size is not None
+        assert then.included + then.overage >= room.finite[0].size
     if drawn.excess:
         assert room.up_to is not None
-        assert then.included + then.overage >= max(room.included, then.included) + room.up_to
+        assert then.included + then.overage >= max(room.finite[0].size, then.included) + room.up_to
 
 
 @given(metered, levels, some, st.booleans())
@@ -115,13 +121,72 @@ def test_what_cedar_would_allow_is_never_excess(terms, held, quantity, trial):
 def test_draws_by_example(room, held, quantity, expected):
     included, up_to = room
     at = Levels(included=held[0], overage=held[1], excess=held[2])
-    drawn = balance.draw(Capacity(included=included, up_to=up_to), at, quantity)
+    drawn = balance.draw(alone(included, up_to), at, quantity)
     assert (drawn.included, drawn.overage, drawn.excess) == expected
 
 
 def test_nothing_reported_draws_nothing():
     nothing = Draw(included=0, overage=0, excess=0)
-    assert balance.draw(Capacity(included=5, up_to=0), Levels(included=9), 0) == nothing
+    assert balance.draw(alone(5, 0), Levels(included=9), 0) == nothing
+
+
+# --- units that come back -------------------------------------------------------------------------
+
+ROOMS = (Room("grant", 30), Room("included", 20), Room("grant", 10))
+
+
+def over(held: Levels, drawn: Draw) -> Levels:
+    return msgspec.structs.replace(
+        after(held, drawn), grants=tuple(map(sum, zip(held.grants, drawn.grants, strict=True)))
+    )
+
+
+@given(
+    st.none() | small,
+    st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_what_all_events_give_back_is_all_that_was_drawn_in_whatever_order(up_to, quantities, rnd):
+    """Others' returns may have cancelled an event's overage: its units are found all the same."""
+    capacity = Capacity(finite=ROOMS, up_to=up_to)
+    held, events = Levels(grants=(0, 0)), []
+    for quantity in quantities:
+        events.append(balance.draw(capacity, held, quantity))
+        held = over(held, events[-1])
+    rnd.shuffle(events)
+    for own in events:
+        quantity = own.included + own.overage + own.excess + sum(own.grants)
+        back = balance.give_back(capacity, held, own, quantity)
+        then = over(held, back)
+        assert total(held) - total(then) == quantity
+        assert min(then.included, then.overage, then.excess, *then.grants) >= 0
+        if then.excess:
+            assert (then.overage, then.included, then.grants) == (held.overage, held.included, held.grants)
+        if then.overage:
+            assert (then.included, then.grants) == (held.included, held.grants)
+        held = then
+    assert total(held) == 0
+
+
+def total(levels: Levels) -> int:
+    return levels.included + levels.overage + levels.excess + sum(levels.grants)
+
+
+@pytest.mark.parametrize(
+    ("held", "own", "quantity", "expected"),
+    [
+        pytest.param((20, 5, 2, (30, 10)), (0, 0, 0, (3, 0)), 3, (0, -1, -2, (0, 0)), id="excess first"),
+        pytest.param((20, 0, 0, (30, 4)), (5, 0, 0, (0, 4)), 6, (-2, 0, 0, (0, -4)), id="own"),
+        pytest.param((20, 0, 0, (30, 4)), (0, 9, 0, (0, 0)), 9, (-5, 0, 0, (0, -4)), id="cancelled"),
+        pytest.param((1, 0, 0, (0, 0)), (2, 0, 0, (0, 0)), 2, (-1, 0, 0, (0, 0)), id="no more"),
+    ],
+)
+def test_units_come_back_in_this_order(held, own, quantity, expected):
+    included, overage, excess, grants = held
+    levels = Levels(included=included, overage=overage, excess=excess, grants=grants)
+    drew = Draw(included=own[0], overage=own[1], excess=own[2], grants=own[3])
+    back = balance.give_back(Capacity(finite=ROOMS, up_to=None), levels, drew, quantity)
+    assert (back.included, back.overage, back.excess, back.grants) == expected
 
 
 # --- capacity ------------------------------------------------------------------------------------
@@ -129,18 +194,18 @@ def test_nothing_reported_draws_nothing():
 
 def test_a_trial_has_no_overage_so_what_goes_past_the_included_is_excess():
     terms = plans.metered(100, up_to=50)
-    assert balance.capacity(terms, overage=True) == Capacity(included=100, up_to=50)
-    assert balance.capacity(terms, overage=False) == Capacity(included=100, up_to=0)
+    assert balance.capacity(terms, overage=True) == alone(100, 50)
+    assert balance.capacity(terms, overage=False) == alone(100, 0)
 
 
 def test_without_overage_nothing_may_go_past_and_without_its_end_anything():
     assert balance.capacity(plans.metered(100), overage=True).up_to == 0
     assert balance.capacity(plans.metered(100, overage=True), overage=True).up_to is None
-    assert balance.capacity(plans.metered(None), overage=True).included is None
+    assert balance.capacity(plans.metered(None), overage=True).finite == (Room("included", None),)
 
 
 def test_a_plan_without_the_feature_has_room_for_nothing():
-    assert balance.capacity(None, overage=True) == Capacity(included=0, up_to=0)
+    assert balance.capacity(None, overage=True) == alone(0, 0)
 
 
 # --- the account ---------------------------------------------------------------------------------

@@ -1,25 +1,31 @@
 """The record script books as policies.balance.draw says (law 7): the same random history through both."""
 
+from collections.abc import Sequence
+
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policies import balance, limits
-from policies.balance import Capacity, Draw, Levels
+from policies.balance import Capacity, Draw, Levels, Room
 from service.context import Context
 from store import journal, keyspace
-from store.counters import Account, GrantBucket, GrantRoom, Recording
+from store.accounts import Account, BucketRoom, GrantBucket
+from store.counters import Recording
 from store.journal import JournalEvent, encode
 from store.reading import Want
 from tests.conftest import NOW
 
 WINDOW = "m.0"
 amounts = st.one_of(st.integers(0, 30), st.integers(0, limits.QUANTITY_MAX))
-capacities = st.builds(
-    Capacity,
-    included=st.one_of(st.none(), amounts),
-    up_to=st.one_of(st.none(), amounts),
-)
+
+
+def alone(included: int | None, up_to: int | None) -> Capacity:
+    """What a plan gives without any grant."""
+    return Capacity(finite=(Room("included", included),), up_to=up_to)
+
+
+capacities = st.builds(alone, st.none() | amounts, st.none() | amounts)
 GRANTS = 4
 turns = st.tuples(st.permutations(range(GRANTS)), st.integers(0, GRANTS), st.integers(0, GRANTS))
 """Which of the grants hold, in which order, and how many of them are drawn before the included quantity."""
@@ -32,9 +38,9 @@ def recording(
     room: Capacity,
     quantity: int,
     *,
-    before: tuple[GrantRoom, ...] = (),
-    after: tuple[GrantRoom, ...] = (),
+    held: Sequence[int] = (),
 ) -> Recording:
+    """An event on a capacity whose grants are these, by number, in draw order."""
     digest = number.to_bytes(12) + bytes(4)  # the mark keeps the first 12
     line = JournalEvent(
         kind="record",
@@ -55,18 +61,31 @@ def recording(
         fingerprint=1,
         properties=None,
     )
-    account = Account(
+    return Recording(account(tenant_id, room, held), quantity, digest, 1, encode(line))
+
+
+def account(tenant_id: str, room: Capacity, held: Sequence[int]) -> Account:
+    """The account of a capacity; two of the grants share an expiry, and so a key."""
+    grants, finite = iter(held), []
+    for bucket in room.finite:
+        if bucket.kind == "included":
+            size = limits.COUNTER_MAX if bucket.size is None else bucket.size
+            finite.append(BucketRoom(WINDOW, "f:i", size, 0))
+        else:
+            assert bucket.size is not None
+            number = next(grants)
+            name = GrantBucket(f"g.{number // 2}", f"grt{number}", number // 2)
+            field = keyspace.grant_field("f", name.grant_id)
+            finite.append(BucketRoom(name.window, field, bucket.size, 0, name))
+    return Account(
         tenant_id=tenant_id,
         snapshot_version=0,
         feature_id="f",
         window=WINDOW,
-        included=limits.COUNTER_MAX if room.included is None else room.included,
         overage=room.up_to,
         ends=0,
-        before=before,
-        after=after,
+        finite=tuple(finite),
     )
-    return Recording(account, quantity, digest, 1, encode(line))
 
 
 class Numbers:
@@ -109,9 +128,8 @@ def with_grants(
     """The capacity with those grants that hold, and which they are, in the order in which they are drawn."""
     order, count, before = turn
     held = order[:count]
-    quantities = tuple(sizes[grant] for grant in held)
-    full = msgspec.structs.replace(room, before=quantities[:before], after=quantities[before:])
-    return full, held
+    rooms = [Room("grant", sizes[grant]) for grant in held]
+    return Capacity(finite=(*rooms[:before], *room.finite, *rooms[before:]), up_to=room.up_to), held
 
 
 def drawn_from(levels: Levels, taken: Draw) -> Levels:
@@ -120,14 +138,6 @@ def drawn_from(levels: Levels, taken: Draw) -> Levels:
         included=levels.included + taken.included,
         overage=levels.overage + taken.overage,
         excess=levels.excess + taken.excess,
-    )
-
-
-def rooms(held: list[int], sizes: list[int]) -> tuple[GrantRoom, ...]:
-    """Two of the grants share an expiry, and so a key."""
-    return tuple(
-        GrantRoom(GrantBucket(f"g.{grant // 2}", f"grt{grant}", grant // 2), sizes[grant], 0)
-        for grant in held
     )
 
 
@@ -151,11 +161,7 @@ async def test_script_and_specification_draw_alike_from_grants(counting: Context
             used[grant] += amount
         drawn = {f"grt{grant}": amount for grant, amount in zip(held, taken.grants, strict=True) if amount}
         draws.append((taken.included, taken.overage, taken.excess, drawn))
-        found = rooms(held, sizes)
-        split = len(full.before)
-        events.append(
-            recording(Numbers.next(), tenant_id, full, quantity, before=found[:split], after=found[split:])
-        )
+        events.append(recording(Numbers.next(), tenant_id, full, quantity, held=held))
     for batch in [events] if together else [[one] for one in events]:
         assert set(await counting.counters.record(batch, now=NOW)) == {"accepted"}
     fields = [(WINDOW, f"f:{bucket}") for bucket in "iox"]
@@ -174,16 +180,21 @@ async def journaled(context: Context, tenant_id: str) -> list[tuple[int, int, in
         entry = journal.decode(entry_id, fields)
         assert entry.damage == ""
         found += [
-            (draw.included, draw.overage, draw.excess, {one.grant_id: amount for one, amount in draw.grants})
-            for event, draw in entry.events
-            if event.tenant_id == tenant_id
+            (
+                line.draw.included,
+                line.draw.overage,
+                line.draw.excess,
+                {one.grant_id: amount for one, amount in line.draw.grants},
+            )
+            for line in entry.events
+            if line.event.tenant_id == tenant_id
         ]
     return found
 
 
 async def test_a_counter_never_passes_its_bound(counting: Context):
     """Lua counts in doubles: past 2^53 it would lose units without a word."""
-    most = Capacity(included=None, up_to=None)
+    most = alone(None, None)
     full = [recording(Numbers.next(), "bound", most, limits.QUANTITY_MAX) for _ in range(9)]
     assert set(await counting.counters.record(full, now=NOW)) == {"accepted"}
     over = recording(Numbers.next(), "bound", most, 1)

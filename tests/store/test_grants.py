@@ -181,7 +181,7 @@ async def test_an_entry_from_before_grants_is_still_brought_over(counting: Conte
     key = keyspace.journal(keyspace.shard_of("acme"))
     written = await counting.counters.link.send([("XADD", key, "*", "n", 2, "b", BEFORE_GRANTS, "x", digest)])
     entry = journal.decode(written.values[0], [b"n", b"2", b"b", BEFORE_GRANTS, b"x", digest.encode()])
-    assert [draw for _, draw in entry.events] == [Draw(9_990, 0, 0), Draw(10, 0, 20)]
+    assert [line.draw for line in entry.events] == [Draw(9_990, 0, 0), Draw(10, 0, 20)]
     flushed = await flush_all(counting)
     assert (flushed.events, flushed.quarantined) == (2, 0)
     assert await stored(counting) == (2, 10_020)

@@ -5,13 +5,12 @@ from datetime import timedelta
 
 import msgspec
 
-from policies.balance import Capacity
 from service.context import Context
 from store import certify, corrections, journal, keyspace, postgres
 from tests.conftest import NOW
 from tests.store import ledger
 from tests.store.ledger import event, flush_all, levels, statuses, stored
-from tests.store.test_draws import recording
+from tests.store.test_draws import alone, recording
 
 
 async def test_an_event_moves_its_counter_at_once_and_postgres_after_a_flush(counting: Context):
@@ -221,7 +220,7 @@ async def test_every_flipped_bit_of_a_journal_entry_is_noticed(counting: Context
     key = keyspace.journal(keyspace.shard_of("acme"))
     ((entry_id, fields),) = (await counting.counters.link.send([("XRANGE", key, "-", "+")])).values[0]
     place = fields.index(b"b") + 1
-    assert journal.decode(entry_id, fields).events[0][0].quantity == 10
+    assert journal.decode(entry_id, fields).events[0].event.quantity == 10
     for bit in range(len(fields[place]) * 8):
         flipped = bytearray(fields[place])
         flipped[bit // 8] ^= 1 << bit % 8
@@ -256,7 +255,7 @@ async def _forget_marks(context: Context) -> None:
 
 async def test_a_crowd_of_large_batches_is_taken_without_a_refusal(counting: Context):
     """What waits together travels in round trips that the server can do in time, not all in one."""
-    most = Capacity(included=None, up_to=None)
+    most = alone(None, None)
     batches = [
         [recording(sender * 1_000 + n, f"crowd{sender}", most, 1) for n in range(1_000)]
         for sender in range(30)

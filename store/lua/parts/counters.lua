@@ -1,0 +1,34 @@
+-- Counters as this call sees them: each is read once, changed in memory, and written with all others at the end.
+-- Amounts are scaled integers below 2^53, which Lua's doubles hold exactly; they are written as strings.
+local COUNTER_MAX = 9e15
+local function whole(n) return string.format('%.0f', n) end
+
+local at = 0 -- the argument that was read last; keys are named by their place among KEYS, 0 being none
+local function take() at = at + 1; return ARGV[at] end
+local function take_number() return tonumber(take()) end
+local function take_key() return KEYS[take_number()] end
+
+local levels, grown, ends = {}, {}, {} -- by key, then field: as it stands, by how much it changed; by key: end of life
+local function level(key, field)
+  local known = levels[key]
+  if not known then known = {}; levels[key] = known; grown[key] = {} end
+  if not known[field] then known[field] = tonumber(redis.call('HGET', key, field) or '0') end
+  return known[field]
+end
+local function grow(key, field, amount)
+  if amount ~= 0 then
+    local now = level(key, field)
+    levels[key][field] = now + amount
+    grown[key][field] = (grown[key][field] or 0) + amount
+  end
+end
+
+local function write_counters()
+  for key, fields in pairs(grown) do
+    local touched = false
+    for field, amount in pairs(fields) do
+      if amount ~= 0 then redis.call('HINCRBY', key, field, whole(amount)); touched = true end
+    end
+    if touched and ends[key] and ends[key] ~= '0' then redis.call('EXPIREAT', key, ends[key]) end
+  end
+end

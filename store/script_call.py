@@ -1,0 +1,82 @@
+"""How a call of a script is put together: its keys, each named by its place, and what stands in ARGV."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from store import keyspace, scripts
+from store.accounts import Account, CapMove
+from store.conversation import Command
+
+Argument: TypeAlias = str | bytes | int
+
+_line: Final = msgspec.msgpack.Encoder().encode
+
+
+class Keys:
+    """The KEYS of one script call: every key once, found again by its place."""
+
+    def __init__(self, *first: str) -> None:
+        self._places = {key: place for place, key in enumerate(first, start=1)}
+
+    def place(self, key: str) -> int:
+        """Where a key stands, from 1."""
+        return self._places.setdefault(key, len(self._places) + 1)
+
+    def call(self, script: scripts.Script, *arguments: Argument) -> Command:
+        """The whole command."""
+        return ("EVALSHA", script.sha, len(self._places), *self._places, *arguments)
+
+
+class Accounts:
+    """The accounts of one call, each once (store/lua/parts/buckets.lua)."""
+
+    def __init__(self, shard: int, keys: Keys) -> None:
+        self._shard = shard
+        self._keys = keys
+        self._places: dict[Account, int] = {}
+        self._arguments: list[Argument] = []
+
+    def place(self, account: Account) -> int:
+        """Which of them it is, from 1."""
+        place = self._places.get(account)
+        if place is None:
+            place = self._places[account] = len(self._places) + 1
+            self._arguments += self._said(account)
+        return place
+
+    def arguments(self) -> tuple[Argument, ...]:
+        """Their number, and each of them."""
+        return (len(self._places), *self._arguments)
+
+    def _said(self, account: Account) -> Iterator[Argument]:
+        shard, keys, tenant_id = self._shard, self._keys, account.tenant_id
+        yield tenant_id
+        yield account.snapshot_version
+        yield keys.place(keyspace.counters(shard, tenant_id, account.window)) if account.window else 0
+        yield f"{account.feature_id}:"
+        yield -1 if account.overage is None else account.overage
+        yield account.ends
+        yield len(account.finite)
+        for room in account.finite:
+            yield keys.place(keyspace.counters(shard, tenant_id, room.window))
+            yield room.field
+            yield room.size
+            yield room.life
+            yield "" if room.grant is None else _line(room.grant)
+
+
+def mark(shard: int, keys: Keys, digest: bytes, today: int) -> tuple[Argument, ...]:
+    """Where an act's mark is looked for, and its digest as marks have it; the fingerprint comes after it."""
+    bucket = keyspace.mark_bucket(digest)
+    places = [keys.place(keyspace.marks(shard, today - age, bucket)) for age in range(3)]
+    return (*places, digest[:12])
+
+
+def caps(shard: int, keys: Keys, tenant_id: str, moves: Sequence[CapMove]) -> list[Argument]:
+    """The caps that an act moves (store/lua/parts/caps.lua)."""
+    arguments: list[Argument] = [len(moves)]
+    for cap in moves:
+        arguments += (keys.place(keyspace.counters(shard, tenant_id, cap.window)), cap.field, cap.ends)
+    return arguments
