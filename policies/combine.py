@@ -7,10 +7,12 @@ several times gives a counted amount as many times, whatever the rule; a number 
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from policies import limits
 from policies.grant import Grant
 from policies.model import (
     AddonVersion,
@@ -81,12 +83,36 @@ def combine(
     said = plan.terms.get(feature.id) if plan else None
     giving = [held for held in addons if feature.id in held.addon.terms]
     kind: SourceKind = "fallbackPlan" if fallback else "plan"
+    version = plan.version if plan else ""
+    if not giving and not grants and override is None:
+        return _alone(feature, version, said, kind)
+    return _together(feature, _Plan(version, said, kind), giving, grants, override)
+
+
+class _Plan(NamedTuple):
+    """What a plan says of the feature."""
+
+    version: str
+    said: Terms | None
+    kind: SourceKind
+
+
+@lru_cache(maxsize=limits.TERMS_COMBINED)
+def _alone(feature: Feature, version: str, said: Terms | None, kind: SourceKind) -> Combined:
+    """What a plan gives by itself: the same to all who have nothing beside it."""
+    return _together(feature, _Plan(version, said, kind), (), (), None)
+
+
+def _together(
+    feature: Feature,
+    stands_on: _Plan,
+    giving: Sequence[Held],
+    grants: Sequence[Grant],
+    override: Override | None,
+) -> Combined:
     if feature.type == "metered":
-        return _metered(feature, (plan, said, kind), giving, grants, override)
-    return _valued(feature, (plan, said, kind), giving, override)
-
-
-_Plan = tuple[PlanVersion | None, Terms | None, SourceKind]
+        return _metered(feature, stands_on, giving, grants, override)
+    return _valued(feature, stands_on, giving, override)
 
 
 def _metered(
@@ -96,13 +122,13 @@ def _metered(
     grants: Sequence[Grant],
     override: Override | None,
 ) -> Combined:
-    plan, said, kind = stands_on
+    said = stands_on.said
     rule = feature.combine or "sum"
     sources: list[Source] = []
     amounts: list[int | None] = []
     replaced = override is not None and override.included is not None
-    if plan is not None and isinstance(said, MeteredTerms):
-        sources += _plan_sources(plan, said, kind, override)
+    if isinstance(said, MeteredTerms):
+        sources += _plan_sources(stands_on, said, override)
         if not replaced:
             amounts.append(said.included)
     if override is not None and override.included is not None:
@@ -145,15 +171,15 @@ def _valued(
     feature: Feature, stands_on: _Plan, giving: Sequence[Held], override: Override | None
 ) -> Combined:
     """A boolean or static feature."""
-    plan, said, kind = stands_on
+    said = stands_on.said
     last = override is not None and override.value is not None
     offers = [(terms, held.times, held) for held in giving if (terms := held.addon.terms[feature.id])]
     sources: list[Source] = []
-    if plan is not None and said is not None:
+    if said is not None:
         sources.append(
             Source(
-                kind=kind,
-                id=plan.version,
+                kind=stands_on.kind,
+                id=stands_on.version,
                 term="value",
                 value=_value_of(said),
                 source=said.source,
@@ -219,12 +245,10 @@ def _value_of(terms: Terms) -> Given:
     return terms.value if isinstance(terms, StaticTerms) else True
 
 
-def _plan_sources(
-    plan: PlanVersion, said: MeteredTerms, kind: SourceKind, override: Override | None
-) -> list[Source]:
+def _plan_sources(stands_on: _Plan, said: MeteredTerms, override: Override | None) -> list[Source]:
     included = Source(
-        kind=kind,
-        id=plan.version,
+        kind=stands_on.kind,
+        id=stands_on.version,
         term="included",
         value=said.included,
         source=said.included_source,
@@ -233,8 +257,8 @@ def _plan_sources(
     if said.overage is None:
         return [included]
     bound = Source(
-        kind=kind,
-        id=plan.version,
+        kind=stands_on.kind,
+        id=stands_on.version,
         term="upTo",
         value=said.overage.up_to,
         source=said.overage.source,

@@ -139,18 +139,21 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
     Errors: KeyError if a version is missing, so that a gap in what was read never looks like a lost right.
     """
     place = _place(snapshot, offer, versions, at) if snapshot.known else _Place()
-    held_addons = tuple(Held(versions.addons[one.addon_version], one.quantity) for one in place.addons)
+    held_addons = tuple([Held(versions.addons[one.addon_version], one.quantity) for one in place.addons])
     feature = _feature(place.plan, held_addons, offer, feature_id)
-    given, over = _given(snapshot, place, held_addons, feature, at)
+    eligible = [one for one in snapshot.grants if one.feature_id == feature_id and grants.holds(one, at)]
+    over = _override(snapshot, feature_id, at) if feature and place.plan else None
+    given = _given(place, held_addons, eligible, feature, over)
     said = place.plan.terms.get(feature_id) if place.plan else None
-    span, windows = None, tuple[Period, ...]()
+    span: Period | None = None
+    windows: tuple[Period, ...] = ()
     if isinstance(given.terms, MeteredTerms) and place.held is not None:
-        stretches = _stretches(place.held, offer, versions)
-        span = _counted_in(place.held, given.terms, _reshaped(stretches, feature_id, given.terms), at)
+        others = [one for one in _stretches(place.held, offer, versions) if one.plan is not place.plan]
+        span = _counted_in(place.held, given.terms, _reshaped(others, feature_id, given.terms), at)
         windows = _cap_windows(place.held, given.terms, at)
     elif feature is not None and feature.type == "metered":
         span = period.containing(at, interval="month", anchor="calendar", anchored_at=at)
-    drawn = grants.in_draw_order(_eligible(snapshot, feature_id, at)) if given.terms else ()
+    drawn = grants.in_draw_order(eligible) if eligible and given.terms else ()
     return Right(
         tenant_id=snapshot.tenant_id,
         feature_id=feature_id,
@@ -159,7 +162,7 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         plan_terms=said,
         terms=given.terms,
         grants=drawn,
-        grants_before=grants.before_included(drawn, span),
+        grants_before=grants.before_included(drawn, span) if drawn else 0,
         entitled=given.entitled,
         absence=_absence(snapshot, place.plan, feature, given.terms),
         billing_status=place.billing_status,
@@ -223,6 +226,8 @@ def featured(snapshot: Snapshot, offer: Offer, versions: Versions) -> tuple[str,
 def stood_on(snapshot: Snapshot, at: datetime) -> Subscription | None:
     """The subscription that a tenant is on at an instant, or was on last; None before the first began."""
     begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
+    if len(begun) == 1:
+        return begun[0]
     return max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER, default=None)
 
 
@@ -253,9 +258,10 @@ def _feature(
     plan: PlanVersion | None, addons: tuple[Held, ...], offer: Offer, feature_id: str
 ) -> Feature | None:
     """The feature as the plan version knows it, or an add-on that is held, in the words of today."""
-    pinned_in = [plan.features] if plan else []
-    pinned_in += [held.addon.features for held in addons]
-    pinned = next((features[feature_id] for features in pinned_in if feature_id in features), None)
+    pinned = plan.features.get(feature_id) if plan else None
+    if pinned is None:
+        given = [held.addon.features for held in addons if feature_id in held.addon.features]
+        pinned = given[0][feature_id] if given else None
     offered = offer.features.get(feature_id)
     if pinned is None or offered is None or pinned is offered:
         return pinned or offered
@@ -280,25 +286,21 @@ def _as_of_today(pinned: Feature, offered: Feature) -> Feature:
 
 
 def _given(
-    snapshot: Snapshot,
     place: _Place,
     held: tuple[Held, ...],
+    eligible: list[Grant],
     feature: Feature | None,
-    at: datetime,
-) -> tuple[Combined, Override | None]:
-    """What all sources give of a feature, and what overrides it; nothing to who is on no plan."""
+    over: Override | None,
+) -> Combined:
+    """What all sources give of a feature; nothing to who is on no plan."""
     if feature is None or place.plan is None:
-        return Combined(terms=None, entitled=False, rule=None, sources=()), None
-    over = next(
-        (one for one in snapshot.overrides if one.feature_id == feature.id and overrides.holds(one, at)), None
-    )
-    eligible = _eligible(snapshot, feature.id, at)
-    given = combine.combine(feature, place.plan, held, eligible, over, fallback=place.fallback)
-    return given, over
+        return Combined(terms=None, entitled=False, rule=None, sources=())
+    return combine.combine(feature, place.plan, held, eligible, over, fallback=place.fallback)
 
 
-def _eligible(snapshot: Snapshot, feature_id: str, at: datetime) -> list[Grant]:
-    return [one for one in snapshot.grants if one.feature_id == feature_id and grants.holds(one, at)]
+def _override(snapshot: Snapshot, feature_id: str, at: datetime) -> Override | None:
+    holding = [one for one in snapshot.overrides if one.feature_id == feature_id and overrides.holds(one, at)]
+    return holding[0] if holding else None
 
 
 def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -> _Place:
@@ -307,7 +309,8 @@ def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -
     if held is None:
         return _Place()
     phase = subscription.phase_at(held, at)
-    status: BillingStatus = "ended" if phase is None else subscription.billing_status_at(held, at)
+    billing = subscription.billing_from(held, at) if phase is not None else ()
+    status: BillingStatus = "ended" if phase is None else billing[0].status if billing else "good"
     if status == "ended" and offer.fallback_plan is not None and not snapshot.closed:
         return _Place(
             plan=versions.plans[offer.fallback_plan], held=held, fallback=True, billing_status="good"
@@ -318,15 +321,9 @@ def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -
         held=held,
         addons=stands_on.addons,
         billing_status=status,
-        billing=_billing_from(held, at) if phase is not None else (),
+        billing=billing,
         trial=subscription.in_trial(held, at),
     )
-
-
-def _billing_from(held: Subscription, at: datetime) -> tuple[BillingFact, ...]:
-    """The last fact that holds, and those after it."""
-    begun = sum(fact.since <= at for fact in held.billing)
-    return held.billing[begun - 1 :] if begun else ()
 
 
 def _absence(
@@ -347,14 +344,19 @@ def _counted_in(held: Subscription, terms: MeteredTerms, reshaped: list[_Stretch
     span = period.containing(at, interval=terms.interval, anchor=terms.anchor, anchored_at=held.anchored_at)
     begins = [other.end for other in reshaped if other.end <= at]
     ends = [other.start for other in reshaped if other.start > at]
+    if not begins and not ends:
+        return span
     end = min(ends + ([span.end] if span.end else []), default=None)
     return Period(max([span.start, *begins]), end)
 
 
 def _cap_windows(held: Subscription, terms: MeteredTerms, at: datetime) -> tuple[Period, ...]:
+    anchored_at = held.anchored_at
     return tuple(
-        period.containing(at, interval=cap.interval, anchor="calendar", anchored_at=held.anchored_at)
-        for cap in terms.caps
+        [
+            period.containing(at, interval=cap.interval, anchor="calendar", anchored_at=anchored_at)
+            for cap in terms.caps
+        ]
     )
 
 
@@ -367,11 +369,11 @@ def _stretches(held: Subscription, offer: Offer, versions: Versions) -> Iterator
         yield _Stretch(ended_at, _FOREVER, versions.plans[offer.fallback_plan])
 
 
-def _reshaped(stretches: Iterator[_Stretch], feature_id: str, terms: MeteredTerms) -> list[_Stretch]:
-    """The stretches whose plan lays the feature's periods otherwise."""
+def _reshaped(others: list[_Stretch], feature_id: str, terms: MeteredTerms) -> list[_Stretch]:
+    """Of the stretches on other plans those whose plan lays the feature's periods otherwise."""
     return [
         stretch
-        for stretch in stretches
+        for stretch in others
         if isinstance(other := stretch.plan.terms.get(feature_id), MeteredTerms)
         and (other.interval, other.anchor) != (terms.interval, terms.anchor)
     ]
@@ -388,4 +390,4 @@ def _valid_until(
     for override in snapshot.overrides:
         if override.feature_id == feature_id:
             edges += [override.starts_at, override.ends_at]
-    return min((edge for edge in edges if edge is not None and edge > at), default=None)
+    return min([edge for edge in edges if edge is not None and edge > at], default=None)

@@ -177,6 +177,8 @@ FACTS_ALIVE: Final = 1_024
 """Handles of tenant facts of one worker; tenants with equal facts share one."""
 TERMS_ALIVE: Final = 40_000
 """Terms in the plan versions that one worker keeps: about 40 MB."""
+TERMS_COMBINED: Final = 8_192
+"""What plans give of a feature by themselves, worked out once for all their tenants: about 8 MB."""
 TABLES_ALIVE: Final = 8_192
 """Decision tables of one worker, one for each slice and set of facts: about 16 MB."""
 TABLE_CELLS: Final = 64

@@ -27,7 +27,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """What all nouns share: frozen, by keyword, camelCase when stored as JSON."""
 
 
-class Feature(Noun, frozen=True):
+class Feature(Noun, frozen=True, cache_hash=True):
     """Anything that can be sold or withheld."""
 
     id: str
@@ -90,13 +90,13 @@ class Cap(Noun, frozen=True):
     per: CapScope = "tenant"
 
 
-class BooleanTerms(Noun, frozen=True, tag="boolean"):
+class BooleanTerms(Noun, frozen=True, cache_hash=True, tag="boolean"):
     """The plan gives the feature."""
 
     source: str
 
 
-class StaticTerms(Noun, frozen=True, tag="static"):
+class StaticTerms(Noun, frozen=True, cache_hash=True, tag="static"):
     """The plan gives a value: a number (scaled), a text, or an object as JSON text."""
 
     source: str
@@ -105,7 +105,7 @@ class StaticTerms(Noun, frozen=True, tag="static"):
     """The value as the file says it; of an object its canonical JSON."""
 
 
-class MeteredTerms(Noun, frozen=True, tag="metered"):
+class MeteredTerms(Noun, frozen=True, cache_hash=True, tag="metered"):
     """The plan gives a quantity in each usage interval."""
 
     source: str
@@ -159,7 +159,7 @@ class AddonVersion(Noun, frozen=True):
     """Metered terms of an add-on say only `included` and the interval."""
 
 
-class Guard(Noun, frozen=True):
+class Guard(Noun, frozen=True, cache_hash=True):
     """One hand-written `forbid`: it may only take away, and holds for every plan version of its features."""
 
     id: str

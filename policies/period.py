@@ -24,6 +24,8 @@ _SPANS: Final[dict[Interval, timedelta]] = {
     "day": timedelta(days=1),
     "week": timedelta(weeks=1),
 }
+_DAYS_OF_ALL: Final = 28
+"""Every month has so many days."""
 _MONTHS: Final[dict[Interval, int]] = {"month": 1, "year": 12}
 
 
@@ -32,6 +34,10 @@ class Period(msgspec.Struct, frozen=True, order=True, gc=False):
 
     start: datetime
     end: datetime | None
+
+
+_LATEST: Final[dict[Interval, Period]] = {}
+"""The calendar period of each interval that was asked for last: nearly all ask for that of now."""
 
 
 def contains(period: Period, at: datetime) -> bool:
@@ -50,7 +56,16 @@ def containing(at: datetime, *, interval: Interval, anchor: Anchor, anchored_at:
     assert anchored_at.utcoffset() == _NO_OFFSET
     if interval == "never":
         return Period(anchored_at, None)
-    base = anchored_at if anchor == "subscription" else _CALENDAR_ANCHOR
+    if anchor == "subscription":
+        return _laid(at, interval, anchored_at)
+    latest = _LATEST.get(interval)
+    if latest is None or not contains(latest, at):
+        latest = _LATEST[interval] = _laid(at, interval, _CALENDAR_ANCHOR)
+    return latest
+
+
+def _laid(at: datetime, interval: Interval, base: datetime) -> Period:
+    """The period of an interval other than `never` whose edges are laid from `base`."""
     span = _SPANS.get(interval)
     if span is not None:
         start = base + (at - base) // span * span
@@ -88,7 +103,8 @@ def _months_later(base: datetime, months: int) -> datetime:
     """The same day and clock time that many months on (or back); a month too short gives its last day."""
     year, month_before = divmod(base.year * 12 + base.month - 1 + months, 12)
     month = month_before + 1
-    return base.replace(year=year, month=month, day=min(base.day, monthrange(year, month)[1]))
+    day = base.day if base.day <= _DAYS_OF_ALL else min(base.day, monthrange(year, month)[1])
+    return base.replace(year=year, month=month, day=day)
 
 
 def written(at: datetime) -> str:

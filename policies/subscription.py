@@ -119,6 +119,12 @@ def billing_fact_at(subscription: Subscription, at: datetime) -> BillingFact | N
     return next((fact for fact in reversed(subscription.billing) if fact.since <= at), None)
 
 
+def billing_from(subscription: Subscription, at: datetime) -> tuple[BillingFact, ...]:
+    """The billing fact that holds at an instant, and those to come after it; nothing before the first."""
+    begun = len([fact for fact in subscription.billing if fact.since <= at])
+    return subscription.billing[begun - 1 :] if begun else ()
+
+
 def billing_status_at(subscription: Subscription, at: datetime) -> BillingStatus:
     """What payments say of it at an instant."""
     fact = billing_fact_at(subscription, at)
@@ -127,7 +133,7 @@ def billing_status_at(subscription: Subscription, at: datetime) -> BillingStatus
 
 def next_edge(subscription: Subscription, at: datetime) -> datetime | None:
     """The next instant at which phase, trial or billing status may change; None if nothing is scheduled."""
-    return min((edge for edge in _edges(subscription) if edge > at), default=None)
+    return min([edge for edge in _edges(subscription) if edge > at], default=None)
 
 
 def in_trial(subscription: Subscription, at: datetime) -> bool:
@@ -332,12 +338,10 @@ def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
 
-def _edges(subscription: Subscription) -> Iterable[datetime]:
-    for phase in subscription.phases:
-        yield phase.start
-        if phase.end is not None:
-            yield phase.end
+def _edges(subscription: Subscription) -> list[datetime]:
+    found = [phase.start for phase in subscription.phases]
+    found += [phase.end for phase in subscription.phases if phase.end is not None]
+    found += [fact.since for fact in subscription.billing]
     if subscription.trial_ends_at is not None:
-        yield subscription.trial_ends_at
-    for fact in subscription.billing:
-        yield fact.since
+        found.append(subscription.trial_ends_at)
+    return found

@@ -249,6 +249,15 @@ def test_plan_add_ons_and_override_add_up_and_grants_stand_beside():
     ]
 
 
+def test_what_plans_say_alike_still_names_each_plan():
+    said = plans.metered(1_000)
+    for version in ("pro@1", "pro@2"):
+        plan = plans.plan((plans.TOKENS,), {"ai-tokens": said}, version=version)
+        assert [one.id for one in combine.combine(plans.TOKENS, plan, (), (), None).sources] == [version]
+        (fallen,) = combine.combine(plans.TOKENS, plan, (), (), None, fallback=True).sources
+        assert (fallen.kind, fallen.id) == ("fallbackPlan", version)
+
+
 def test_an_override_that_omits_a_field_never_resets_it():
     said = plans.metered(1_000, up_to=100)
     assert combined(said, over=override(up_to=5)).terms.included == 1_000
