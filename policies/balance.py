@@ -18,12 +18,13 @@ from policies.model import MeteredTerms, Terms
 
 
 class Levels(msgspec.Struct, frozen=True, kw_only=True):
-    """The counters of one period as they were read."""
+    """The counters of one period as they were read: in each bucket what is used and what is held together."""
 
     included: int = 0
     overage: int = 0
     excess: int = 0
     reserved: int = 0
+    """What open reservations hold in the buckets of the period, all together."""
     caps: tuple[int, ...] = ()
     """What each cap's window has counted, in the order of the plan's caps."""
     grants: tuple[int, ...] = ()
@@ -62,7 +63,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     granted: int | None
     """None is without end. Never below what was drawn from it: a right that shrank keeps that (R15)."""
     drawn: int
-    """From included, grants and overage; excess was never a right."""
+    """From included, grants and overage, without what is held; excess was never a right."""
     reserved: int
     remaining: int | None
     """Of what is granted; None is without end."""
@@ -161,7 +162,8 @@ def _drawn(room: Capacity, amounts: Sequence[int], *, overage: int, excess: int)
 def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[Grant] = ()) -> Balance:
     """The account of a period whose counters stand at these levels."""
     included, up_to = _bounds(terms, overage=overage)
-    drawn = levels.included + levels.overage + sum(levels.grants)
+    counted = levels.included + levels.overage + sum(levels.grants)
+    drawn = counted - levels.reserved
     if included is None:
         return Balance(
             granted=None, drawn=drawn, reserved=levels.reserved, remaining=None, overage=0, limit=None
@@ -171,8 +173,8 @@ def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[G
         granted=granted,
         drawn=drawn,
         reserved=levels.reserved,
-        remaining=max(0, granted - drawn - levels.reserved),
-        overage=max(0, drawn - granted),
+        remaining=max(0, granted - counted),
+        overage=max(0, counted - granted),
         limit=None if up_to is None else granted + up_to,
     )
 

@@ -177,7 +177,7 @@ def slice_of(engine: Engine, right: Right) -> Slice:
     return engine.slice(right.plan, right.feature, right.guards)
 
 
-def _ground(engine: Engine, right: Right, levels: Levels) -> tuple[Slice, Facts]:
+def ground(engine: Engine, right: Right, levels: Levels) -> tuple[Slice, Facts]:
     """The slice and the facts; those of a right within its bounds are worked out once."""
     ground = engine.grounds.get(id(right), lambda: _made_ground(engine, right))
     part = ground.part()
@@ -208,7 +208,7 @@ def _has_outgrown(right: Right, levels: Levels) -> bool:
 
 def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked:
     """Cedar's answer on facts and levels."""
-    part, facts = _ground(engine, right, levels)
+    part, facts = ground(engine, right, levels)
     account = balance.of(right.terms, levels, overage=right.has_overage, grants=right.grants)
     caps = _cap_levels(right.terms, levels, request.entity_id)
     question = Question(

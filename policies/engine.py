@@ -105,7 +105,7 @@ _UNASKED: Final = Answer(verdict=Verdict(outcome="indeterminate"))
 class _Table:
     """Cedar's answers for one slice and one set of facts, each kept when it was first needed."""
 
-    __slots__ = ("answers", "cuts", "variants")
+    __slots__ = ("answers", "ceilings", "cuts", "variants")
 
     def __init__(self, cuts: Cuts) -> None:
         self.cuts = cuts
@@ -113,6 +113,8 @@ class _Table:
         """None is a cell without an answer that holds in all of it: there Cedar is asked each time."""
         self.variants: set[Hashable] = set()
         """What callers said, as far as guards read it: each has answers of its own (R5)."""
+        self.ceilings: dict[Hashable, tuple[int | None, ...] | None] = {}
+        """The highest sums that are allowed, for each of those."""
 
 
 class Engine:
@@ -159,10 +161,7 @@ class Engine:
         _refuse(part, question)
         if part.bounds is None:
             return self._direct(part, facts, question)
-        bounds = part.bounds
-        kept = self._tables.get(
-            (part.number, facts), lambda: _Table(table.cuts(bounds, facts.bounding(), part.axes))
-        )
+        kept = self._table(part, facts)
         requested = question.requested
         levels = (question.drawn, *question.caps)
         sums = tuple([level + requested for level in levels])
@@ -193,12 +192,25 @@ class Engine:
     def ceilings(self, part: Slice, facts: Facts, request: dict[str, str]) -> tuple[int | None, ...] | None:
         """The highest sum of each axis that Cedar allows, what was drawn first; None if it allows nothing.
 
-        None for a single axis is without end. Every cell is asked.
+        None for a single axis is without end. Every cell is asked once.
         Errors: ValueError where the allowed cells are no box from zero, or Cedar could not decide one.
         """
         if part.bounds is None:
             raise ValueError(f"{part.feature_id}: no table stands for these policies")
-        cuts = table.cuts(part.bounds, facts.bounding(), part.axes)
+        kept = self._table(part, facts)
+        said = tuple([request.get(name) for name in part.request_keys])
+        if said in kept.ceilings:
+            return kept.ceilings[said]
+        found = table.ceilings(kept.cuts, self._allowed(part, facts, kept.cuts, request))
+        if len(kept.ceilings) < limits.TABLE_VARIANTS:
+            kept.ceilings[said] = found
+        return found
+
+    def _allowed(self, part: Slice, facts: Facts, cuts: Cuts, request: dict[str, str]) -> list[Place]:
+        """The cells that are allowed.
+
+        Errors: ValueError where Cedar could not decide one.
+        """
         allowed = []
         for place in cuts.places():
             drawn, *caps = cuts.ends(place)[0]
@@ -208,7 +220,13 @@ class Engine:
                 raise ValueError("; ".join(verdict.errors))
             if verdict.outcome == "allowed":
                 allowed.append(place)
-        return table.ceilings(cuts, allowed)
+        return allowed
+
+    def _table(self, part: Slice, facts: Facts) -> _Table:
+        bounds = part.bounds or ()
+        return self._tables.get(
+            (part.number, facts), lambda: _Table(table.cuts(bounds, facts.bounding(), part.axes))
+        )
 
     def _cell(
         self, part: Slice, facts: Facts, question: Question, ends: tuple[table.Sums, table.Sums]

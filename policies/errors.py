@@ -97,6 +97,12 @@ class IdempotencyMismatchError(ProblemError):
     slug, title, status = "idempotency-mismatch", "The same id came with another body", 422
 
 
+class KeyExpiredError(ProblemError):
+    """The id of something that was consumed is used again after its answer was forgotten."""
+
+    slug, title, status = "idempotency-key-expired", "This id was used long ago", 409
+
+
 class CatalogError(ProblemError):
     """A catalog has findings; the one that is active stays."""
 

@@ -13,6 +13,7 @@ from service.last_known import LastKnown
 from service.rights import Rights
 from store.api_keys import KeyRing
 from store.catalogs import Catalogs
+from store.consuming import Consumer
 from store.counters import Counters
 from store.postgres import Pool
 from store.snapshots import Snapshots
@@ -27,6 +28,7 @@ class Context:
     pool: Pool
     keys: KeyRing
     counters: Counters
+    consumer: Consumer
     catalogs: Catalogs
     follower: Follower
     snapshots: Snapshots

@@ -12,6 +12,7 @@ from policies.decision import Decision
 from policies.engine import Engine
 from policies.entitlement import Right, Snapshot
 from policies.model import Offer
+from store.accounts import Account
 from store.reading import Want
 
 
@@ -57,6 +58,10 @@ class Standing(msgspec.Struct, gc=False):
     """A request that names an entity wants other counters."""
     remembered: bool
     """The counters are kept for `lastKnown`."""
+    account: Account | None = None
+    """Its buckets as the scripts know them, once something was consumed."""
+    granted_at: Levels | None = None
+    """Levels at which something else is granted than at none, once a script found them."""
     given: Given | None = None
     """The last decision: while nothing is used it answers others that Cedar would answer alike."""
 

@@ -15,7 +15,7 @@ from service.decision_log import DecisionLog
 from service.following import REFRESH_S, Follower
 from service.last_known import LastKnown
 from service.rights import Rights
-from store import api_keys, catalogs, counters, link, postgres, snapshots
+from store import api_keys, catalogs, consuming, counters, link, postgres, snapshots
 
 log = logging.getLogger("metergate.engine")
 
@@ -33,6 +33,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         pool=pool,
         keys=api_keys.KeyRing(pool),
         counters=counters.Counters(redis),
+        consumer=consuming.Consumer(redis),
         catalogs=known,
         follower=Follower(known),
         snapshots=snapshots.Snapshots(pool, redis, now=clock.now),

@@ -227,6 +227,7 @@ create table usage_events (
   properties       jsonb,
   accepted_at      timestamptz not null,
   drawn_grants     jsonb,                          -- grant id -> amount; null: it took nothing from a grant
+  decided          jsonb,                          -- of a consume: what it was decided on (store.staging.Decision)
   primary key (tenant_id, event_at, digest)
 ) partition by range (event_at);
 

@@ -32,6 +32,7 @@ def _read(*path: str) -> str:
 
 
 RECORD = load("record")
+CONSUME = load("consume")
 CORRECT = load("correct")
 RAISE_VERSION = load("raise_version")
-ALL = (RECORD, CORRECT, RAISE_VERSION)
+ALL = (RECORD, CONSUME, CORRECT, RAISE_VERSION)

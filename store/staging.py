@@ -12,6 +12,16 @@ from store.journal import Draw, JournalEvent
 sql = queries.Queries("flush")
 
 
+class Decision(msgspec.Struct, frozen=True, rename="camel"):
+    """What a use was decided on, beside the facts of its instant."""
+
+    decision_id: str
+    catalog: str
+    context: dict[str, str]
+    levels: tuple[int, ...]
+    """As store.consuming.Found has them: overage, excess, reserved, finite buckets, caps."""
+
+
 class Move(NamedTuple):
     """By how much an act moved a counter; `ends` is the end of its window in unix seconds, 0: never."""
 
@@ -115,8 +125,19 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
                     msgspec.json.encode(grants).decode() if grants else None,
                     msgspec.json.encode(event.properties).decode() if event.properties else None,
                     journal.instant(event.accepted_at),
+                    _decided(item),
                 )
             )
+
+
+def _decided(item: Staged) -> str | None:
+    """What a decision stood on, and the levels that it was made on, as the column has it."""
+    decided = item.event.decided
+    if decided is None:
+        return None
+    return msgspec.json.encode(
+        Decision(decided.decision_id, decided.catalog, decided.context, item.levels)
+    ).decode()
 
 
 async def _copy_moves(connection: postgres.Connection, staged: Sequence[Staged]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from store import keyspace, partitions, postgres, queries
+from store.staging import Decision
 
 sql = queries.Queries("usage")
 
@@ -49,6 +50,17 @@ class StoredEvent(msgspec.Struct, frozen=True, rename="camel"):
     digest: str
 
 
+class DecidedUse(msgspec.Struct, frozen=True):
+    """A use that was consumed, and what it was decided on. `quantity` is scaled."""
+
+    feature_id: str
+    entity_id: str
+    quantity: int
+    event_at: datetime
+    accepted_at: datetime
+    decided: Decision
+
+
 class Rejected(msgspec.Struct, frozen=True, rename="camel"):
     """An event that did not count, as it came, and why. `event` is JSON text."""
 
@@ -82,6 +94,13 @@ async def seen(
     }
     found = await postgres.rows(connection, sql.seen, params, Seen)
     return {(row.tenant_id, uuid.UUID(row.digest).bytes): row.fingerprint for row in found}
+
+
+async def decided_use(connection: postgres.Connection, tenant_id: str, digest: bytes) -> DecidedUse | None:
+    """The use of this digest; None if there is none, or it was not consumed."""
+    params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest)}
+    found: list[str] = await postgres.scalars(connection, sql.decided_use, params)
+    return msgspec.json.decode(found[0], type=DecidedUse) if found else None
 
 
 async def keep_rejected(connection: postgres.Connection, rejected: Sequence[Rejected]) -> None:

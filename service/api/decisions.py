@@ -61,8 +61,11 @@ class EntitlementsQuery(wire.Body, frozen=True, kw_only=True):
     ] = None
 
 
-async def answer_one(context: Context, caller: Caller, raw: bytes, telemetry: Telemetry) -> bytes:
+async def answer_one(
+    context: Context, caller: Caller, raw: bytes, head: direct.Head, telemetry: Telemetry
+) -> bytes:
     """The answer to one question, both as JSON."""
+    del head
     body = decode.document(raw, CheckBody)
     auth.own_tenant(caller, body.tenant_id)
     if body.at is None:
@@ -74,8 +77,11 @@ async def answer_one(context: Context, caller: Caller, raw: bytes, telemetry: Te
     return encode(decision)
 
 
-async def answer_batch(context: Context, caller: Caller, raw: bytes, telemetry: Telemetry) -> bytes:
+async def answer_batch(
+    context: Context, caller: Caller, raw: bytes, head: direct.Head, telemetry: Telemetry
+) -> bytes:
     """The answers to many, in their order."""
+    del head
     questions = decode.document(raw, BatchBody).checks
     for place, question in enumerate(questions):
         auth.own_tenant(caller, question.tenant_id)
@@ -101,7 +107,7 @@ async def check_one(
 ) -> Response[Decision]:
     """Answers whether a tenant may use a feature now. Denied is 200 with `allowed: false`."""
     raw = await decode.json_text(request.scope, request.receive)
-    return management.told(await answer_one(context, caller, raw, telemetry), Decision)
+    return management.told(await answer_one(context, caller, raw, {}, telemetry), Decision)
 
 
 @post(
@@ -117,7 +123,7 @@ async def check_batch(
 ) -> Response[Decisions]:
     """Answers many questions in their order. A malformed question fails the call and is named."""
     raw = await decode.json_text(request.scope, request.receive)
-    return management.told(await answer_batch(context, caller, raw, telemetry), Decisions)
+    return management.told(await answer_batch(context, caller, raw, {}, telemetry), Decisions)
 
 
 @get("/v1/tenants/{tenant_id:str}/entitlements", opt=auth.needs("check") | openapi.asks(EntitlementsQuery))

@@ -21,14 +21,18 @@ from service.api import auth, decode, exchange, problems
 from service.context import Caller, Context
 from service.telemetry import Telemetry
 
-Act = Callable[[Context, Caller, bytes, Telemetry], Awaitable[bytes]]
+Head = Mapping[bytes, bytes]
+"""The headers of a request by name, the first of each."""
+Act = Callable[[Context, Caller, bytes, Head, Telemetry], Awaitable[bytes]]
 """Answers the JSON text of a body with one; what it raises becomes a problem."""
 
 _ACT: Final = "act"
+_ACKNOWLEDGES: Final = "acknowledges"
 _TYPE: Final = (b"content-type", b"application/json")
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %s\r\n"
 )
+_DURABILITY: Final = b"metergate-durability"
 _NONE: Final[dict[str, object]] = {}
 _PROBLEM: Final = (b"content-type", problems.MEDIA_TYPE.encode())
 
@@ -40,11 +44,13 @@ class Route(msgspec.Struct, frozen=True):
     path: str
     needed: frozenset[str]
     act: Act
+    acknowledges: bool
+    """Its answer says how durable what it did is."""
 
 
-def served(act: Act) -> dict[str, object]:
+def served(act: Act, *, acknowledges: bool = False) -> dict[str, object]:
     """For the `opt` of a route of one path and one method that takes a JSON body: this act answers it."""
-    return {_ACT: act}
+    return {_ACT: act, _ACKNOWLEDGES: acknowledges}
 
 
 def table(handlers: Sequence[HTTPRouteHandler]) -> Mapping[str, Route]:
@@ -53,7 +59,8 @@ def table(handlers: Sequence[HTTPRouteHandler]) -> Mapping[str, Route]:
     for handler in handlers:
         if (act := handler.opt.get(_ACT)) is not None:
             (path,), (method,) = handler.paths, handler.http_methods
-            found[path] = Route(str(method), path, auth.needed(handler), act)
+            acknowledges = handler.opt[_ACKNOWLEDGES]
+            found[path] = Route(str(method), path, auth.needed(handler), act, acknowledges)
     return found
 
 
@@ -67,7 +74,8 @@ async def serve(
         caller = auth.recognize(scope, context, route.needed)
         if caller is None:
             caller = await auth.authorize(scope, context, route.needed)
-        body = await route.act(context, caller, await decode.json_text(scope, receive), measures)
+        raw = await decode.json_text(scope, receive)
+        body = await route.act(context, caller, raw, exchange.head(scope), measures)
     except Exception as error:  # noqa: BLE001 - the table of problems sorts all of them
         scope["path_template"] = route.path
         told = problems.tell(scope, error, measures)
@@ -79,8 +87,13 @@ async def serve(
     measures.request(route.method, route.path, 200, clock.monotonic_s() - began)
     extensions: Any = scope.get("extensions", _NONE)
     whole = extensions.get(exchange.WHOLE)
-    if whole is None or not whole(_HEAD % (len(body), name), body):
-        await _send(send, 200, [_TYPE, _length(body), (b"x-request-id", name)], body)
+    head, headers = _HEAD % (len(body), name), [_TYPE, _length(body), (b"x-request-id", name)]
+    if route.acknowledges:
+        durability = context.config.durability.encode()
+        head += b"%s: %s\r\n" % (_DURABILITY, durability)
+        headers.append((_DURABILITY, durability))
+    if whole is None or not whole(head, body):
+        await _send(send, 200, headers, body)
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

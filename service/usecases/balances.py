@@ -90,9 +90,9 @@ def _account(right: Right, grants: tuple[Grant, ...]) -> _Account:
 
 
 def _balance(account: _Account, values: tuple[int, ...], now: datetime) -> FeatureBalance:
-    included, overage, excess, *rest = values
+    included, overage, excess, reserved, *rest = values
     used = {one.id: value for one, value in zip(account.grants, rest, strict=True)}
-    held = Levels(included=included, overage=overage, excess=excess)
+    held = Levels(included=included, overage=overage, excess=excess, reserved=reserved)
     decimals = account.right.feature.decimals if account.right.feature else 0
     return FeatureBalance(
         feature_id=account.right.feature_id,

@@ -1,19 +1,24 @@
 """How an event is booked: the buckets it draws from, the caps it moves, its line in the journal."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from policies import balance, limits, usage
+from policies.allowance import Allowance
+from policies.decide import Request
 from policies.entitlement import Right, Snapshot
 from policies.grant import Grant
-from policies.model import Interval, MeteredTerms
+from policies.model import Cap, Interval, MeteredTerms
 from policies.period import Period
 from policies.usage import Usage
+from service.rights import Standing
 from store import journal, keyspace
 from store.accounts import Account, BucketRoom, CapMove, GrantBucket
 from store.certify import COUNTER_LIFE
+from store.consuming import Ceilings, Use
 from store.counters import Recording
 
 _LONGEST: dict[Interval, timedelta] = {
@@ -41,17 +46,30 @@ def digest(event: Usage) -> bytes:
     return hashlib.sha256(identity.encode()).digest()[:16]
 
 
-def fingerprint(event: Usage, scaled: int) -> int:
-    """31 bits of what the caller said, so that the same id with another body is told apart."""
-    said = (
+def fingerprint(event: Usage, scaled: int, context: Mapping[str, str] | None = None) -> int:
+    """31 bits of what the caller said, so that the same id with another body is told apart.
+
+    `context` is said where something is consumed: that is never the same as a report of it.
+    """
+    said: tuple[object, ...] = (
         event.feature_id,
         scaled,
         event.timestamp.astimezone(UTC).isoformat() if event.timestamp else "",
         event.entity_id or "",
         sorted((event.properties or {}).items()),
     )
+    if context is not None:
+        said = (*said, "consume", sorted(context.items()))
     digest = hashlib.sha256(msgspec.json.encode(said)).digest()
     return int.from_bytes(digest[:4]) >> 1
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When something is used, when that is decided, and what the decision is called."""
+
+    at: datetime
+    now: datetime
+    decision_id: str
 
 
 class Accounts:
@@ -105,6 +123,56 @@ def recording(
     )
 
 
+def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, moment: Moment) -> Use:
+    """What the script that consumes is given: the event, and how far each counter may go."""
+    right = standing.right
+    assert right.feature is not None, "an unknown feature is denied"
+    window, ends = _window(right, right)
+    caps = _cap_moves(right, request.entity_id)
+    identity = digest(event)
+    line = journal.JournalEvent(
+        kind="consume",
+        tenant_id=event.tenant_id,
+        service_id=event.service_id,
+        event_id=event.event_id,
+        feature_id=event.feature_id,
+        entity_id=event.entity_id or "",
+        plan_id=right.plan.plan_id if right.plan else "",
+        quantity=request.quantity,
+        measured=usage.measured(right.feature, request.quantity),
+        event_at=journal.microseconds(moment.at),
+        accepted_at=journal.microseconds(moment.now),
+        window=window,
+        ends=ends,
+        caps=caps,
+        digest=identity,
+        fingerprint=fingerprint(event, request.quantity, request.context),
+        properties=dict(event.properties) if event.properties else None,
+        decided=journal.Decided(moment.decision_id, standing.offer.hash, request.context),
+    )
+    if standing.account is None:
+        standing.account = _account(standing.snapshot, right, window, ends)
+    moved = [
+        place
+        for place, cap in enumerate(caps_of(right))
+        if cap.per == "tenant" or request.entity_id is not None
+    ]
+    return Use(
+        account=standing.account,
+        measured=line.measured,
+        digest=identity,
+        fingerprint=line.fingerprint,
+        payload=journal.encode(line),
+        ceilings=Ceilings(bounds.granted, bounds.drawn, tuple([bounds.caps[place] for place in moved])),
+        caps=tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps]),
+    )
+
+
+def caps_of(right: Right) -> tuple[Cap, ...]:
+    """The caps of its terms."""
+    return right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
+
+
 def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
     room = balance.capacity(right.terms, overage=right.has_overage)
     return Account(
@@ -148,13 +216,11 @@ def _window(right: Right, current: Right) -> tuple[str, int]:
     return keyspace.window(interval, span), _ends(interval, span)
 
 
-def _cap_moves(right: Right, entity_id: str | None, now: datetime) -> tuple[CapMove, ...]:
-    """The caps whose window the event shares with this instant."""
-    if not isinstance(right.terms, MeteredTerms):
-        return ()
+def _cap_moves(right: Right, entity_id: str | None, now: datetime | None = None) -> tuple[CapMove, ...]:
+    """The caps of its windows; only of those that the event shares with `now`, if that is given."""
     moves = []
-    for cap, span in zip(right.terms.caps, right.cap_windows, strict=True):
-        current = span.end is None or now < span.end
+    for cap, span in zip(caps_of(right), right.cap_windows, strict=True):
+        current = now is None or span.end is None or now < span.end
         if current and (cap.per == "tenant" or entity_id is not None):
             field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
             moves.append(CapMove(keyspace.window(cap.interval, span), field, _ends(cap.interval, span)))

@@ -141,6 +141,17 @@ def active_offer(context: Context) -> Offer:
     return context.catalogs.active
 
 
+async def standing_of(context: Context, tenant_id: str, feature_id: str, at: datetime) -> Standing:
+    """What a tenant's right to a feature is at an instant near this one.
+
+    Errors: UnavailableError when it is in no cache and Postgres is away, or no catalog is active.
+    """
+    offer = active_offer(context)
+    snapshot = context.snapshots.cached(tenant_id) or await context.snapshots.get(tenant_id)
+    standing = context.rights.get(snapshot, offer, feature_id, at)
+    return standing or await _standing(context, offer, snapshot, feature_id, at)
+
+
 async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
     """The right to a feature, with the plan and add-on versions that it needs."""
     versions = await context.catalogs.need(*entitlement.named(snapshot, offer))

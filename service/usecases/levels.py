@@ -1,5 +1,7 @@
 """Which counters does a right look at, and what do their values say?"""
 
+from collections.abc import Sequence
+
 from policies.balance import Levels
 from policies.entitlement import Right
 from policies.grant import Grant
@@ -7,11 +9,11 @@ from policies.model import MeteredTerms
 from store import keyspace
 from store.reading import Want
 
-BUCKETS = ("i", "o", "x")
+BUCKETS = ("i", "o", "x", "r")
 
 
 def want(right: Right, entity_id: str | None) -> Want:
-    """The counters of a right: included, overage and excess of its period, its grants, the caps that apply.
+    """The counters of a right: those of its period, its grants, the caps that apply.
 
     A cap per entity applies only where the request names one.
     """
@@ -26,7 +28,7 @@ def want(right: Right, entity_id: str | None) -> Want:
 
 
 def of_period(right: Right) -> list[tuple[str, str]]:
-    """The counters of its period: included, overage and excess."""
+    """The counters of its period: included, overage, excess, and what is reserved."""
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     assert right.period is not None, "a metered right has a period"
     window = keyspace.window(right.terms.interval, right.period)
@@ -47,11 +49,31 @@ def by_entity(right: Right) -> bool:
 def read(right: Right, entity_id: str | None, values: tuple[int, ...]) -> Levels:
     """The values of `want`, in its order, as the levels of the right."""
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
-    included, overage, excess, *rest = values
+    included, overage, excess, reserved, *rest = values
     count = len(right.grants)
     used = iter(rest[count:])
     caps = tuple(
         next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
     )
     grants = tuple(rest[:count])
-    return Levels(included=included, overage=overage, excess=excess, caps=caps, grants=grants)
+    return Levels(
+        included=included, overage=overage, excess=excess, reserved=reserved, caps=caps, grants=grants
+    )
+
+
+def of_use(right: Right, entity_id: str | None, found: Sequence[int]) -> Levels:
+    """The levels that a use found (`store.consuming.Found`), as those of the right."""
+    assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
+    overage, excess, reserved, *rest = found
+    place, count = right.grants_before, len(right.grants)
+    used = iter(rest[count + 1 :])
+    return Levels(
+        included=rest[place],
+        overage=overage,
+        excess=excess,
+        reserved=reserved,
+        caps=tuple(
+            next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
+        ),
+        grants=tuple(rest[:place] + rest[place + 1 : count + 1]),
+    )

@@ -24,7 +24,7 @@ from store import catalogs, flush, keyspace, past, postgres
 from store.link import RedisAwayError
 
 
-class _Then(msgspec.Struct, frozen=True, kw_only=True):
+class Then(msgspec.Struct, frozen=True, kw_only=True):
     """What held at the instant."""
 
     at: datetime
@@ -46,9 +46,9 @@ async def decided(context: Context, question: Question, at: datetime) -> Decisio
     Errors: InvalidError for an instant out of reach, and as `check`; UnavailableError.
     """
     _refuse_out_of_reach(at, context.clock.now())
-    complete = await _bring_over(context, question.tenant_id)
+    complete = await bring_over(context, question.tenant_id)
     async with postgres.transaction(context.pool) as connection:
-        then = await _then(connection, question, at)
+        then = await facts(connection, question.tenant_id, question.feature_id, at)
         right = then.right(at)
         request = check.request_of(question, right, 0, check.whole)
         levels = await _levels(connection, then, right, request) if decide.needs_levels(right) else None
@@ -80,7 +80,7 @@ def _refuse_out_of_reach(at: datetime, now: datetime) -> None:
         raise errors.invalid("/at", f"Decisions of the past reach {limits.HISTORY_DAYS} days back.")
 
 
-async def _bring_over(context: Context, tenant_id: str) -> bool:
+async def bring_over(context: Context, tenant_id: str) -> bool:
     """Whether all that was accepted for this tenant up to now is in Postgres."""
     link, shard = context.counters.link, keyspace.shard_of(tenant_id)
     try:
@@ -89,19 +89,30 @@ async def _bring_over(context: Context, tenant_id: str) -> bool:
         return False
 
 
-async def _then(connection: postgres.Connection, question: Question, at: datetime) -> _Then:
-    active = await past.active_hash(connection, at)
+async def facts(
+    connection: postgres.Connection,
+    tenant_id: str,
+    feature_id: str,
+    at: datetime,
+    *,
+    catalog: str | None = None,
+) -> Then:
+    """What held of a tenant at an instant, as far as it bears on a feature; on the catalog of then.
+
+    `catalog` names the one that was decided on, which may have been the one before for a moment.
+    Errors: InvalidError where no catalog was active.
+    """
+    active = catalog or await past.active_hash(connection, at)
     offer = await catalogs.read_offer(connection, active) if active is not None else None
     if offer is None:
         raise errors.invalid("/at", "No catalog was active at this instant, so nothing could be decided.")
-    feature_id = question.feature_id
-    snapshot = await past.snapshot(connection, question.tenant_id, feature_id=feature_id, at=at)
+    snapshot = await past.snapshot(connection, tenant_id, feature_id=feature_id, at=at)
     needed = entitlement.named(snapshot, offer)
     versions = await catalogs.read_versions(connection, *needed, lines_of=offer.hash)
-    return _Then(at=at, feature_id=feature_id, snapshot=snapshot, offer=offer, versions=versions)
+    return Then(at=at, feature_id=feature_id, snapshot=snapshot, offer=offer, versions=versions)
 
 
-async def _levels(connection: postgres.Connection, then: _Then, right: Right, request: Request) -> Levels:
+async def _levels(connection: postgres.Connection, then: Then, right: Right, request: Request) -> Levels:
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     capped = [
         entitlement.capped(

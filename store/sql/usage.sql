@@ -4,6 +4,15 @@ select k.tenant_id, k.digest::text as digest, k.fingerprint
 from usage_keys k join unnest(%(tenants)s::text[], %(digests)s::uuid[]) as w (tenant_id, digest) using (tenant_id, digest)
 where k.ingested_month >= %(horizon)s;
 
+-- name: decided_use
+-- A use that was consumed, as one JSON document (store.usage.DecidedUse).
+select jsonb_build_object(
+  'feature_id', feature_id, 'entity_id', entity_id, 'quantity', quantity, 'event_at', event_at,
+  'accepted_at', accepted_at, 'decided', decided
+)::text
+from usage_events
+where tenant_id = %(tenant_id)s and digest = %(digest)s and decided is not null;
+
 -- name: insert_rejected
 insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)
 select * from unnest(%(tenants)s::text[], %(at)s::timestamptz[], %(slugs)s::text[], %(details)s::text[], %(events)s::jsonb[]);

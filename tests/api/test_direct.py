@@ -13,6 +13,7 @@ from tests.api.test_problems import problem
 from tests.conftest import NOW
 
 PATHS = ("/v1/check", "/v1/check/batch")
+"""Those that change nothing; `/v1/consume` is direct, too, and has tests of its own."""
 ASK = {"tenantId": "acme", "featureId": "ai-tokens", "quantity": 150}
 BODIES = {"/v1/check": ASK, "/v1/check/batch": {"checks": [ASK, ASK]}}
 PLAIN = {"content-type": "application/json"}
@@ -34,7 +35,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def test_the_routes_that_are_asked_most_are_direct():
-    assert sorted(make_app(NOWHERE).state.direct) == sorted(PATHS)
+    assert sorted(make_app(NOWHERE).state.direct) == sorted([*PATHS, "/v1/consume"])
 
 
 @pytest.mark.parametrize("path", PATHS)

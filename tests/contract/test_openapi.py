@@ -79,7 +79,7 @@ def test_every_operation_has_an_id_of_its_own():
 def test_an_operation_says_in_plain_words_what_it_does_needs_and_answers(name):
     operation = OPERATIONS[name]
     assert re.fullmatch(r"[A-Z`].* .*\.", operation["summary"])
-    assert re.search(r"Needs (the scope `\w+`|no key)\.$", operation["description"])
+    assert re.search(r"Needs (the scope `\w+`( and `\w+`)?|no key)\.$", operation["description"])
     assert ("security" in operation) == ("the scope" in operation["description"])
     for response in operation["responses"].values():
         assert response["description"].endswith(".")

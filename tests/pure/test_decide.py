@@ -66,12 +66,13 @@ def cases(draw):
         status=draw(st.sampled_from(["good", "good", "good", *STATUSES])),
         trial=draw(st.sampled_from([False, False, True])),
     )
+    used, over = draw(number), draw(st.just(0) | number)
     levels = Levels(
-        included=draw(number), overage=draw(st.just(0) | number), excess=draw(number),
-        reserved=draw(st.just(0) | number), caps=tuple(draw(number) for _ in caps),
+        included=used, overage=over, excess=draw(number),
+        reserved=draw(st.just(0) | st.integers(0, used + over)), caps=tuple(draw(number) for _ in caps),
     )  # fmt: skip
     granted = None if included is None else max(included, levels.included)
-    drawn = levels.included + levels.overage + levels.reserved
+    drawn = levels.included + levels.overage
     edges = [cap - level for cap, level in zip(caps, levels.caps, strict=True)]
     edges += [] if granted is None else [granted - drawn, granted + (up_to or 0) - drawn]
     inside = [edge for edge in edges if edge >= 0] or [draw(number)]
@@ -82,7 +83,7 @@ def cases(draw):
 def oracle(right, levels, quantity):
     """Allowed, and the reason, by plain arithmetic."""
     terms, status = right.terms, right.billing_status
-    then = levels.included + levels.overage + levels.reserved + quantity
+    then = levels.included + levels.overage + quantity
     capped = any(level + quantity > cap.limit for cap, level in zip(terms.caps, levels.caps, strict=True))
     granted = None if terms.included is None else max(terms.included, levels.included)
     unpaid = {"pending": "pending", "paused": "paused", "ended": "subscription_ended"}.get(
@@ -138,7 +139,7 @@ def test_numbers_are_those_before_the_request_and_the_books_close(case):
     right, levels, quantity = case
     decision = ask(right, quantity, levels)
     assert decision.requested == quantity
-    assert decision.usage == levels.included + levels.overage
+    assert decision.usage == levels.included + levels.overage - levels.reserved
     assert decision.reserved == levels.reserved
     assert decision.unlimited == (decision.limit is None)
     assert [cap.used for cap in decision.caps] == list(levels.caps)
@@ -148,7 +149,7 @@ def test_numbers_are_those_before_the_request_and_the_books_close(case):
     else:
         left = decision.granted - decision.usage - decision.reserved
         assert decision.remaining == max(0, left)
-        assert decision.overage == max(0, decision.usage - decision.granted)
+        assert decision.overage == max(0, -left)
 
 
 @given(cases(), st.integers(0, MOST), st.integers(0, MOST))

@@ -1,0 +1,170 @@
+"""Consuming: uses that are counted only if all of each fits, sent together when they come together."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from redis import exceptions
+
+from policies import limits
+from store import keyspace, script_call, scripts
+from store.accounts import Account, CapMove
+from store.conversation import Command, pack
+from store.counters import MARK_LIFE_S
+from store.link import Link, RedisAwayError
+from store.reading import FenceClosedError
+
+Outcome = Literal["counted", "repeated", "mismatch", "stale", "overflow", "refused", "moved"]
+_OUTCOMES: tuple[Outcome, ...] = (
+    "counted",
+    "repeated",
+    "mismatch",
+    "stale",
+    "overflow",
+    "refused",
+    "moved",
+)
+_CATALOG = pack(("GET", keyspace.CATALOG))
+
+
+class Ceilings(msgspec.Struct, frozen=True):
+    """What Cedar allows at most of all that is counted after a use; None is no ceiling. Scaled."""
+
+    granted: int | None
+    """The granted units that they are for; None: they do not depend on it."""
+    drawn: int | None
+    caps: tuple[int | None, ...]
+    """In the order of the use's caps."""
+
+
+class Use(msgspec.Struct, frozen=True):
+    """One use on its way into the script. `payload` is one msgpack value, kept in the journal as it is."""
+
+    account: Account
+    measured: int
+    digest: bytes
+    """16 bytes; the mark keeps 12."""
+    fingerprint: int
+    payload: bytes
+    ceilings: Ceilings
+    caps: tuple[CapMove, ...] = ()
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """What became of a use, and the levels before it; only `counted` changed anything.
+
+    `moved`: something else is granted than the ceilings are for.
+    """
+
+    outcome: Outcome
+    levels: tuple[int, ...]
+    """Overage, excess, reserved units of the period, the account's finite buckets, the use's caps."""
+    catalog: str | None
+    """The hash of the active catalog, as Redis was told."""
+
+
+class _Waiting(msgspec.Struct):
+    """A use and who waits for it."""
+
+    use: Use
+    now: datetime
+    future: asyncio.Future[Found]
+
+
+class Uses:
+    """An errand of many callers; it grows until its round trip begins."""
+
+    def __init__(self) -> None:
+        self.weight = 2  # the active catalog is read with them
+        self._waiting: dict[int, list[_Waiting]] = {}
+        self._calls: list[list[_Waiting]] = []
+
+    def join(self, use: Use, now: datetime) -> asyncio.Future[Found]:
+        """Lets a use go with this trip."""
+        waiting = _Waiting(use, now, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(keyspace.shard_of(use.account.tenant_id), []).append(waiting)
+        return waiting.future
+
+    def pack(self, run_id: str) -> tuple[bytes, int]:
+        """One script call for each shard and limits.SCRIPT_BATCH uses."""
+        calls = []
+        for shard, waiting in self._waiting.items():
+            for begin in range(0, len(waiting), limits.SCRIPT_BATCH):
+                batch = waiting[begin : begin + limits.SCRIPT_BATCH]
+                calls.append(_command(shard, batch, run_id))
+                self._calls.append(batch)
+        return _CATALOG + pack(*calls), 1 + len(calls)
+
+    def deliver(self, run_id: str, values: list[Any]) -> None:
+        """Tells every caller what became of its use."""
+        del run_id
+        catalog = values[0].decode() if isinstance(values[0], bytes) else None
+        for batch, reply in zip(self._calls, values[1:], strict=True):
+            if isinstance(reply, exceptions.ResponseError):
+                _fail(batch, _error(reply))
+                continue
+            for waiting, stand in zip(batch, reply, strict=True):
+                if not waiting.future.done():
+                    waiting.future.set_result(Found(_OUTCOMES[stand[0]], tuple(stand[1:]), catalog))
+
+    def fail(self, error: RedisAwayError) -> None:
+        """Tells every caller that nobody knows."""
+        for waiting in self._waiting.values():
+            _fail(waiting, error)
+
+
+class Consumer:
+    """Sends uses over one link, those that arrive together together."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._open = Uses()
+
+    def consume(self, use: Use, *, now: datetime) -> asyncio.Future[Found]:
+        """Counts a use if it fits.
+
+        Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it was counted: with the same
+        id it may come again.
+        """
+        weight = _weight(use)
+        if not self._link.may_grow(self._open, weight):
+            self._open = Uses()
+            self._open.weight += weight
+            self._link.enqueue(self._open)
+        return self._open.join(use, now)
+
+
+def _weight(use: Use) -> int:
+    """The number of words that it adds to a trip, or a few more."""
+    return 20 + 6 * len(use.account.finite) + 4 * len(use.caps)
+
+
+def _command(shard: int, batch: Sequence[_Waiting], run_id: str) -> Command:
+    keys = script_call.Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
+    accounts = script_call.Accounts(shard, keys)
+    body: list[script_call.Argument] = []
+    for waiting in batch:
+        use, today = waiting.use, keyspace.day_of(waiting.now)
+        ceilings = use.ceilings
+        body += (accounts.place(use.account), use.measured)
+        body += script_call.mark(shard, keys, use.digest, today)
+        body += (use.fingerprint, use.payload, _or_none(ceilings.granted), _or_none(ceilings.drawn))
+        body += script_call.caps(shard, keys, use.account.tenant_id, use.caps)
+        body += map(_or_none, ceilings.caps)
+    return keys.call(scripts.CONSUME, run_id, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
+
+
+def _or_none(number: int | None) -> int:
+    return -1 if number is None else number
+
+
+def _error(reply: exceptions.ResponseError) -> Exception:
+    return FenceClosedError() if "FENCED" in str(reply) else RedisAwayError(str(reply))
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
