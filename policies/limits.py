@@ -201,6 +201,8 @@ KEY_SECONDS: Final = 5
 """How long it believes one, while Postgres answers: a revocation holds after that."""
 REDIS_TIMEOUT_S: Final = 0.5
 """How long a request waits for Redis before it answers without it."""
+REDIS_TRIPS: Final = 2
+"""Round trips under way at once while the first waits for a disk, so that a worker has work meanwhile."""
 REDIS_TRIP_PARTS: Final = 40_000
 """Words of commands in one round trip to Redis: some 3,000 events, done in a fraction of the time above."""
 REDIS_WAITING_PARTS: Final = 400_000

@@ -115,7 +115,8 @@ class Catalogs:
         async with postgres.transaction(self._pool) as connection:
             lacking = [version for version in plans if version not in at_hand]
             read = await read_versions(connection, lacking, addons, lines_of=active)
-        read_plans = [self._shared(plan) for plan in read.plans.values()]
+        # Others may have read the same meanwhile: all rights stand on one copy, and so on one slice.
+        read_plans = [self._alive.get(plan.version) or self._shared(plan) for plan in read.plans.values()]
         read_addons = [self._shared(addon) for addon in read.addons.values()]
         if active == (self.active.hash if self.active else None):
             self._keep(read_plans, read_addons)
@@ -126,7 +127,7 @@ class Catalogs:
 
     def _keep(self, plans: Sequence[PlanVersion], addons: Sequence[AddonVersion]) -> None:
         """Holds on to bodies within the bound; one that a right still stands on is not read a second time."""
-        more = sum(len(plan.terms) for plan in plans)
+        more = sum(len(plan.terms) for plan in plans if plan.version not in self._plans)
         if self._terms + more > limits.TERMS_ALIVE:
             self._plans, self._terms = {}, 0
         self._plans |= {plan.version: plan for plan in plans}

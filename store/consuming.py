@@ -78,6 +78,7 @@ class Uses:
 
     def __init__(self) -> None:
         self.weight = 2  # the active catalog is read with them
+        self.durable = True
         self._waiting: dict[int, list[_Waiting]] = {}
         self._calls: list[list[_Waiting]] = []
 

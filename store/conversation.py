@@ -1,6 +1,7 @@
 """An open connection to Redis: what is asked goes out in one write, and its replies come back in order."""
 
 import asyncio
+from collections import deque
 from typing import Any, Final
 
 import hiredis
@@ -31,25 +32,26 @@ class Conversation(asyncio.Protocol):
         self._transport = writer.transport
         self._reader = hiredis.Reader(replyError=self._refusal)
         self._replies: list[Any] = []
-        self._awaited = 0
-        self._answered: asyncio.Future[list[Any]] | None = None
+        self._asked: deque[tuple[int, asyncio.Future[list[Any]]]] = deque()
+        """How many replies each question waits for, in the order in which they were asked."""
         self._lost: ConnectionError | None = None
         self._transport.set_protocol(self)
 
     async def ask(self, packed: bytes, count: int) -> list[Any]:
-        """Sends packed commands, of which there are `count`, and gives as many replies. One at a time.
+        """Sends packed commands, of which there are `count`, and gives as many replies.
 
-        An error of a single command stands in its place as a ResponseError.
+        More may be asked before they come; it is answered in order. An error of a single command stands in
+        its place as a ResponseError.
         Errors: ConnectionError; the conversation is over then.
         """
         if self._lost is not None:
             raise self._lost
         if count == 0:
             return []
-        self._replies, self._awaited = [], count
-        self._answered = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._asked.append((count, answered))
         self._transport.write(packed)
-        return await self._answered
+        return await answered
 
     def data_received(self, data: bytes) -> None:
         """Some of the replies, or a part of one."""
@@ -60,25 +62,31 @@ class Conversation(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._end(ConnectionError(f"this is no Redis: {error}"))
             return
-        if len(self._replies) >= self._awaited and self._lost is None:
+        while self._asked and len(self._replies) >= self._asked[0][0] and self._lost is None:
             self._answer()
+        if self._replies and not self._asked:
+            self._end(ConnectionError("more replies than questions"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server has gone, or we have hung up."""
         self._end(ConnectionError(str(exc or "the server closed the connection")))
 
     def _answer(self) -> None:
-        answered, self._answered = self._answered, None
-        if len(self._replies) > self._awaited or answered is None:
-            self._end(ConnectionError("more replies than questions"))
-        elif not answered.done():
-            answered.set_result(self._replies)
+        count, answered = self._asked.popleft()
+        if len(self._replies) == count:
+            replies, self._replies = self._replies, []
+        else:
+            replies, self._replies = self._replies[:count], self._replies[count:]
+        if not answered.done():
+            answered.set_result(replies)
 
     def _end(self, error: ConnectionError) -> None:
         self._lost = self._lost or error
         self._transport.close()
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(self._lost)
+        for _, answered in self._asked:
+            if not answered.done():
+                answered.set_exception(self._lost)
+        self._asked.clear()
 
     def _refusal(self, text: str) -> Exception:
         """An error reply as an exception; one that is about more than its command ends the conversation."""

@@ -69,7 +69,7 @@ class Counters:
         closed); if it was, it is recognised as a duplicate when it comes again.
         """
         calls = _calls(events)
-        sent = [self.link.send([_record_command(shard, batch, now)]) for shard, batch in calls]
+        sent = [self.link.send([_record_command(shard, batch, now)], durable=True) for shard, batch in calls]
         replies = await asyncio.gather(*sent, return_exceptions=True)
         by_event: dict[int, RecordStatus] = {}
         for (_, batch), reply in zip(calls, replies, strict=True):

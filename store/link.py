@@ -46,6 +46,8 @@ class Errand(Protocol):
 
     weight: int
     """The number of words in its commands."""
+    durable: bool
+    """Its replies wait for a disk: meanwhile another may be sent."""
 
     def pack(self, run_id: str) -> tuple[bytes, int]:
         """The commands for the server of this run, and how many; from now on nothing joins them."""
@@ -63,8 +65,8 @@ class Errand(Protocol):
 class _Commands:
     """Commands that one caller waits for."""
 
-    def __init__(self, commands: Sequence[Command]) -> None:
-        self.weight = sum(map(len, commands))
+    def __init__(self, commands: Sequence[Command], *, durable: bool) -> None:
+        self.weight, self.durable = sum(map(len, commands)), durable
         self.future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
         self._commands = commands
 
@@ -94,17 +96,19 @@ class Link:
         self._conversation: Conversation | None = None
         self._waiting: deque[Errand] = deque()
         self._weight = 0
-        self._pump: asyncio.Task[None] | None = None
+        self._trips: dict[asyncio.Task[None], bool] = {}
+        """Those under way, and of each whether it waits for a disk."""
+        self._advancing = False
         self.run_id = ""
         self.version = ""
 
-    async def send(self, commands: Sequence[Command]) -> Replies:
-        """Sends the commands in one go, in order, and gives their replies.
+    async def send(self, commands: Sequence[Command], *, durable: bool = False) -> Replies:
+        """Sends the commands in one go, in order, and gives their replies; `durable` ones wait for a disk.
 
         Errors: RedisAwayError when the server is away, hangs, is loading or is unfit, or when more waits for
         it than it can do in time.
         """
-        errand = _Commands(commands)
+        errand = _Commands(commands, durable=durable)
         self.enqueue(errand)
         return await errand.future
 
@@ -115,8 +119,9 @@ class Link:
         """
         self._admit(errand.weight)
         self._waiting.append(errand)
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._run())
+        if not self._advancing:
+            self._advancing = True  # with all that is asked for meanwhile
+            asyncio.get_running_loop().call_soon(self._advance)
 
     def may_grow(self, errand: Errand, weight: int) -> bool:
         """Whether so many words may join an errand: it is the last that waits, and stays within one trip.
@@ -140,27 +145,48 @@ class Link:
 
     async def close(self) -> None:
         """Ends the connection; who still waits is told that Redis is away."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-        await self._fail([], RedisAwayError("the connection was closed"))
+        trips = list(self._trips)
+        for trip in trips:
+            trip.cancel()
+        await asyncio.gather(*trips, return_exceptions=True)
+        await self._fail([], RedisAwayError("the connection was closed"), self._conversation)
 
-    async def _run(self) -> None:
-        while self._waiting:
+    def _advance(self) -> None:
+        """Begins what may begin: one round trip, and another while that waits for a disk."""
+        self._advancing = False
+        while self._waiting and self._may_begin():
             load = self._load()
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._round_trip(load)
-            except RedisAwayError as error:
-                await self._fail(load, error)
-            except (exceptions.RedisError, OSError, TimeoutError) as error:
-                await self._fail(load, RedisAwayError(str(error) or "no answer in time"))
-            except asyncio.CancelledError:
-                await self._fail(load, RedisAwayError("the connection was closed"))
-                raise
-            except Exception as error:  # whoever waits must hear of it, whatever it is
-                await self._fail(load, RedisAwayError(f"{type(error).__name__}: {error}"))
-                raise
+            trip = asyncio.create_task(self._travel(load))
+            self._trips[trip] = any(errand.durable for errand in load)
+            trip.add_done_callback(self._arrived)
+
+    def _may_begin(self) -> bool:
+        if not self._trips:
+            return True
+        ahead = self._conversation is not None and len(self._trips) < limits.REDIS_TRIPS
+        return ahead and all(self._trips.values())
+
+    def _arrived(self, trip: "asyncio.Task[None]") -> None:
+        del self._trips[trip]
+        self._advance()
+
+    async def _travel(self, load: Sequence[Errand]) -> None:
+        """One round trip; whatever goes wrong is told to all who wait for it."""
+        conversation = self._conversation
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                conversation = conversation or await self._connect()
+                await self._round_trip(load, conversation)
+        except RedisAwayError as error:
+            await self._fail(load, error, conversation)
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            await self._fail(load, RedisAwayError(str(error) or "no answer in time"), conversation)
+        except asyncio.CancelledError:
+            await self._fail(load, RedisAwayError("the connection was closed"), conversation)
+            raise
+        except Exception as error:  # whoever waits must hear of it, whatever it is
+            await self._fail(load, RedisAwayError(f"{type(error).__name__}: {error}"), conversation)
+            raise
 
     def _load(self) -> list[Errand]:
         """As much of what waits as one round trip can do in time, in order; at least one errand."""
@@ -172,8 +198,7 @@ class Link:
         self._weight -= weight
         return load
 
-    async def _round_trip(self, load: Sequence[Errand]) -> None:
-        conversation = self._conversation or await self._connect()
+    async def _round_trip(self, load: Sequence[Errand], conversation: Conversation) -> None:
         packed = [errand.pack(self.run_id) for errand in load]
         values = await conversation.ask(
             b"".join([data for data, _ in packed]), sum([count for _, count in packed])
@@ -207,10 +232,14 @@ class Link:
             await _ask(connection, "SCRIPT", "LOAD", script.text)
         self.run_id, self.version = info["run_id"], info.get("valkey_version") or info["redis_version"]
 
-    async def _fail(self, load: Sequence[Errand], error: RedisAwayError) -> None:
-        """Tells those under way, and those who wait: each of them would wait for the same."""
-        waiting, self._waiting, self._weight = self._waiting, deque(), 0
-        await self._disconnect()
+    async def _fail(
+        self, load: Sequence[Errand], error: RedisAwayError, conversation: Conversation | None
+    ) -> None:
+        """Tells those under way; and those who wait, unless there is a new connection to wait for already."""
+        waiting: Sequence[Errand] = ()
+        if conversation is self._conversation:
+            waiting, self._waiting, self._weight = self._waiting, deque(), 0
+            await self._disconnect()
         for errand in (*load, *waiting):
             errand.fail(error)
 

@@ -61,6 +61,7 @@ class Reads:
 
     def __init__(self) -> None:
         self.weight = 2  # the active catalog is read with each
+        self.durable = False
         self._wants: dict[Want, _Packed] = {}
         self._callers: list[tuple[Sequence[Want], asyncio.Future[list[Levels]]]] = []
         self._shards: dict[int, int] = {}

@@ -21,6 +21,7 @@ FIGURES: Final = {
     "tenants": "Checks a second over 1,000,000 tenants at random, beside one tenant.",
     "catalog-size": "Checks a second in large catalogs, beside one plan with one feature.",
     "cerbos": "Checks a second and their p99 on the whole machine, beside Cerbos with the same rule.",
+    "consume": "Uses a second of /v1/consume beside a bare echo, and of one tenant beside many.",
     "usage": "Events a second of /v1/usage, single and in batches, beside a bare echo.",
 }
 """Each name is that of a module here (with _ for -) that has `figures(settings)`."""

@@ -29,8 +29,8 @@ def load(api: Api, prefix: str, count: int, *, copies: bool, plans: Sequence[tup
 
     With `copies` Redis also has each snapshot, as after a check of it within a day.
     """
+    on = plans or plan_of(api, samples.TENANT)
     with psycopg.connect(api.database_url) as connection:
-        on = plans or _demo_plan(connection)
         for table, columns in _TABLES.items():
             with connection.cursor().copy(f"copy {table} {columns} from stdin") as copy:
                 for names in _pages(prefix, count):
@@ -49,11 +49,13 @@ def _pages(prefix: str, count: int) -> Iterator[Sequence[str]]:
         yield [f"{prefix}{number}" for number in range(begin, min(begin + _PAGE, count))]
 
 
-def _demo_plan(connection: "psycopg.Connection[tuple[str, str]]") -> list[tuple[str, str]]:
-    return connection.execute(
-        "select plan_id, plan_version from subscription_phases where tenant_id = %s limit 1",
-        (samples.TENANT,),
-    ).fetchall()
+def plan_of(api: Api, tenant_id: str) -> list[tuple[str, str]]:
+    """The plan and the version that a demo tenant is on."""
+    with psycopg.connect(api.database_url) as connection:
+        return connection.execute(
+            "select plan_id, plan_version from subscription_phases where tenant_id = %s limit 1",
+            (tenant_id,),
+        ).fetchall()
 
 
 def _rows(table: str, names: Sequence[str], plans: Sequence[tuple[str, str]]) -> str:
