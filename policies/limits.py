@@ -193,6 +193,8 @@ SNAPSHOT_COPY_S: Final = 86_400
 """How long Redis keeps the copy of a snapshot that nobody changes: about 1 KB a tenant."""
 RIGHTS_ALIVE: Final = 20_000
 """Resolved rights that one worker keeps, over all its tenants and features: about 60 MB."""
+ACCOUNTS_ALIVE: Final = 20_000
+"""Features of tenants in a period that one worker keeps as the scripts read them: about 20 MB."""
 WANTS_ALIVE: Final = 50_000
 """Reads of counters that one worker keeps packed: about 40 MB."""
 KEYS_ALIVE: Final = 10_000

@@ -29,6 +29,7 @@ class Ids:
 
 DECISIONS = Ids("dec", prefix_bytes=6, digits=8)
 REQUESTS = Ids("req", prefix_bytes=8, digits=8)
+EVENTS = Ids("evt", prefix_bytes=9, digits=8)
 
-for _ids in (DECISIONS, REQUESTS):
+for _ids in (DECISIONS, REQUESTS, EVENTS):
     os.register_at_fork(after_in_child=_ids.renew)

@@ -6,13 +6,14 @@ from datetime import datetime
 import msgspec
 
 from policies import decide, limits, quantity
+from policies.allowance import Allowance
 from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
 from policies.entitlement import Right, Snapshot
 from policies.model import Offer
-from store.accounts import Account
+from store.accounts import Account, CapMove
 from store.reading import Want
 
 
@@ -44,6 +45,15 @@ class Given(msgspec.Struct, gc=False):
         return msgspec.structs.replace(self.decision, requested=quantity.render(request.quantity, decimals))
 
 
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where the uses of a right are counted: its buckets as the scripts know them, and the tenant's caps."""
+
+    account: Account
+    ends: int
+    """The end of the account's window, in unix seconds; 0: never."""
+    caps: tuple[CapMove, ...]
+
+
 class Standing(msgspec.Struct, gc=False):
     """What a tenant's right to a feature is, what it was made of, and which counters bear on it."""
 
@@ -58,10 +68,12 @@ class Standing(msgspec.Struct, gc=False):
     """A request that names an entity wants other counters."""
     remembered: bool
     """The counters are kept for `lastKnown`."""
-    account: Account | None = None
-    """Its buckets as the scripts know them, once something was consumed."""
+    place: Place | None = None
+    """Where uses of it are counted, once something was consumed."""
     granted_at: Levels | None = None
     """Levels at which something else is granted than at none, once a script found them."""
+    allowed: Allowance | None = None
+    """How far the counters may go at those, whatever the context of a request."""
     given: Given | None = None
     """The last decision: while nothing is used it answers others that Cedar would answer alike."""
 

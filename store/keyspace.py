@@ -3,6 +3,7 @@
 import hashlib
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from policies.model import CapScope, Interval
 from policies.period import Period
@@ -40,9 +41,12 @@ def shard_of(tenant_id: str) -> int:
     return int.from_bytes(hashlib.sha256(tenant_id.encode()).digest()[:2]) % SHARDS
 
 
+_TAGS: Final = tuple(f"{{s{shard:03d}}}" for shard in range(SHARDS))
+
+
 def tag(shard: int) -> str:
     """What hashes to the slot."""
-    return f"{{s{shard:03d}}}"
+    return _TAGS[shard]
 
 
 def shard_of_key(key: str) -> int:

@@ -1,10 +1,12 @@
 """How a call of a script is put together: its keys, each named by its place, and what stands in ARGV."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
 
+from policies import limits
 from store import keyspace, scripts
 from store.accounts import Account, CapMove
 from store.conversation import Command
@@ -43,28 +45,44 @@ class Accounts:
         place = self._places.get(account)
         if place is None:
             place = self._places[account] = len(self._places) + 1
-            self._arguments += self._said(account)
+            keys = self._keys
+            self._arguments += [
+                keys.place(part.name) if isinstance(part, _Key) else part
+                for part in _said(self._shard, account)
+            ]
         return place
 
     def arguments(self) -> tuple[Argument, ...]:
         """Their number, and each of them."""
         return (len(self._places), *self._arguments)
 
-    def _said(self, account: Account) -> Iterator[Argument]:
-        shard, keys, tenant_id = self._shard, self._keys, account.tenant_id
-        yield tenant_id
-        yield account.snapshot_version
-        yield keys.place(keyspace.counters(shard, tenant_id, account.window)) if account.window else 0
-        yield f"{account.feature_id}:"
-        yield -1 if account.overage is None else account.overage
-        yield account.ends
-        yield len(account.finite)
-        for room in account.finite:
-            yield keys.place(keyspace.counters(shard, tenant_id, room.window))
-            yield room.field
-            yield room.size
-            yield room.life
-            yield "" if room.grant is None else _line(room.grant)
+
+class _Key(msgspec.Struct, frozen=True):
+    """Stands in the arguments of an account for the place of a key."""
+
+    name: str
+
+
+@lru_cache(maxsize=limits.ACCOUNTS_ALIVE)
+def _said(shard: int, account: Account) -> tuple[Argument | _Key, ...]:
+    """An account as the scripts read it: made once, since most are used again."""
+
+    def counters(window: str) -> _Key:
+        return _Key(keyspace.counters(shard, account.tenant_id, window))
+
+    said: list[Argument | _Key] = [
+        account.tenant_id,
+        account.snapshot_version,
+        counters(account.window) if account.window else 0,
+        f"{account.feature_id}:",
+        -1 if account.overage is None else account.overage,
+        account.ends,
+        len(account.finite),
+    ]
+    for room in account.finite:
+        name = "" if room.grant is None else _line(room.grant)
+        said += (counters(room.window), room.field, room.size, room.life, name)
+    return tuple(said)
 
 
 def mark(shard: int, keys: Keys, digest: bytes, today: int) -> tuple[Argument, ...]:

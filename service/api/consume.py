@@ -1,7 +1,6 @@
 """Consuming: a use is decided and counted in one step."""
 
 import re
-import secrets
 from typing import Final
 
 from litestar import Response, post
@@ -9,6 +8,7 @@ from litestar.di import NamedDependency
 
 from policies import errors, limits
 from policies.decision import Decision
+from service import ids
 from service.api import auth, decisions, decode, direct, exchange, management, openapi, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
@@ -82,7 +82,7 @@ def _event_id(given: str | None, key: bytes | None) -> str:
     Errors: InvalidError for a key that is no event's id, or that is not the body's.
     """
     if key is None:
-        return given or f"evt_{secrets.token_hex(12)}"
+        return given or ids.EVENTS.new()
     name = key.decode("latin-1")
     if _ID.fullmatch(name) is None:
         detail = "The Idempotency-Key of a use is an event's id: letters, digits and . _ : @ + = ~ - only."

@@ -14,7 +14,7 @@ from policies.grant import Grant
 from policies.model import Cap, Interval, MeteredTerms
 from policies.period import Period
 from policies.usage import Usage
-from service.rights import Standing
+from service.rights import Place, Standing
 from store import journal, keyspace
 from store.accounts import Account, BucketRoom, CapMove, GrantBucket
 from store.certify import COUNTER_LIFE
@@ -125,10 +125,10 @@ def recording(
 
 def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, moment: Moment) -> Use:
     """What the script that consumes is given: the event, and how far each counter may go."""
-    right = standing.right
+    right, place = standing.right, standing.place or _placed(standing)
     assert right.feature is not None, "an unknown feature is denied"
-    window, ends = _window(right, right)
-    caps = _cap_moves(right, request.entity_id)
+    entity_id = request.entity_id
+    caps = place.caps if entity_id is None else _cap_moves(right, entity_id)
     identity = digest(event)
     line = journal.JournalEvent(
         kind="consume",
@@ -136,36 +136,46 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
         service_id=event.service_id,
         event_id=event.event_id,
         feature_id=event.feature_id,
-        entity_id=event.entity_id or "",
+        entity_id=entity_id or "",
         plan_id=right.plan.plan_id if right.plan else "",
         quantity=request.quantity,
         measured=usage.measured(right.feature, request.quantity),
         event_at=journal.microseconds(moment.at),
         accepted_at=journal.microseconds(moment.now),
-        window=window,
-        ends=ends,
+        window=place.account.window,
+        ends=place.ends,
         caps=caps,
         digest=identity,
         fingerprint=fingerprint(event, request.quantity, request.context),
         properties=dict(event.properties) if event.properties else None,
         decided=journal.Decided(moment.decision_id, standing.offer.hash, request.context),
     )
-    if standing.account is None:
-        standing.account = _account(standing.snapshot, right, window, ends)
-    moved = [
-        place
-        for place, cap in enumerate(caps_of(right))
-        if cap.per == "tenant" or request.entity_id is not None
-    ]
     return Use(
-        account=standing.account,
+        account=place.account,
         measured=line.measured,
         digest=identity,
         fingerprint=line.fingerprint,
         payload=journal.encode(line),
-        ceilings=Ceilings(bounds.granted, bounds.drawn, tuple([bounds.caps[place] for place in moved])),
+        ceilings=_ceilings(bounds, right, entity_id),
         caps=tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps]),
     )
+
+
+def _placed(standing: Standing) -> Place:
+    """Where the uses of a right are booked, worked out once."""
+    right = standing.right
+    window, ends = _window(right, right)
+    account = _account(standing.snapshot, right, window, ends)
+    standing.place = Place(account, ends, _cap_moves(right, None))
+    return standing.place
+
+
+def _ceilings(bounds: Allowance, right: Right, entity_id: str | None) -> Ceilings:
+    """Those of the caps that a use moves: of one without an entity, the tenant's."""
+    caps = bounds.caps
+    if entity_id is None and caps:
+        caps = tuple([most for cap, most in zip(caps_of(right), caps, strict=True) if cap.per == "tenant"])
+    return Ceilings(bounds.granted, bounds.drawn, caps)
 
 
 def caps_of(right: Right) -> tuple[Cap, ...]:

@@ -145,14 +145,16 @@ def _allowance(context: Context, standing: Standing, request: Request) -> allowa
     right = standing.right
     if not decide.needs_levels(right):
         return None
-    held = standing.granted_at or Levels(grants=(0,) * len(right.grants))
-    try:
-        bounds = allowance.of(context.engine, right, request, held)
-    except ValueError:
-        return None
-    if bounds is None or not _fits_unnamed_entity(right, request, bounds):
-        return None
-    return bounds
+    bounds = standing.allowed
+    if bounds is None or request.context:
+        held = standing.granted_at or Levels(grants=(0,) * len(right.grants))
+        try:
+            bounds = allowance.of(context.engine, right, request, held)
+        except ValueError:
+            return None
+        if not request.context:
+            standing.allowed = bounds
+    return bounds if bounds and _fits_unnamed_entity(right, request, bounds) else None
 
 
 def _fits_unnamed_entity(right: Right, request: Request, bounds: allowance.Allowance) -> bool:
@@ -197,7 +199,7 @@ async def _answer(context: Context, asked: _Asked, use: Use, found: Found) -> Co
         return None
     counted = levels.of_use(asked.standing.right, asked.request.entity_id, found.levels)
     if found.outcome == "moved":
-        asked.standing.granted_at = counted
+        asked.standing.granted_at, asked.standing.allowed = counted, None
         return None
     if found.outcome == "refused" and await _has_new_catalog(context, asked, found):
         return None

@@ -9,10 +9,15 @@ local function take_number() return tonumber(take()) end
 local function take_key() return KEYS[take_number()] end
 
 local levels, grown, ends = {}, {}, {} -- by key, then field: as it stands, by how much it changed; by key: end of life
+local known_keys = {} -- those that were there before: their end of life was set with their first field
 local function level(key, field)
   local known = levels[key]
   if not known then known = {}; levels[key] = known; grown[key] = {} end
-  if not known[field] then known[field] = tonumber(redis.call('HGET', key, field) or '0') end
+  if not known[field] then
+    local found = redis.call('HGET', key, field)
+    if found then known_keys[key] = true end
+    known[field] = tonumber(found or '0')
+  end
   return known[field]
 end
 local function grow(key, field, amount)
@@ -29,6 +34,8 @@ local function write_counters()
     for field, amount in pairs(fields) do
       if amount ~= 0 then redis.call('HINCRBY', key, field, whole(amount)); touched = true end
     end
-    if touched and ends[key] and ends[key] ~= '0' then redis.call('EXPIREAT', key, ends[key]) end
+    if touched and not known_keys[key] and ends[key] and ends[key] ~= '0' then
+      redis.call('EXPIREAT', key, ends[key])
+    end
   end
 end
