@@ -1,14 +1,15 @@
 """What is left in the buckets of one period, and which of them does a reported quantity draw from?
 
-A metered feature's buckets are what its terms include in a period, the grants that hold, overage, and excess
-(what was reported past every right). They draw in the order of their priority (R13). `draw` is the
-specification of the script that counts; Cedar answers whether, this how much.
+A metered feature's buckets are what earlier periods carried into it, what its terms include in it, the grants
+that hold, overage, and excess (what was reported past every right). They draw in the order of their priority
+(R13). `draw` is the specification of the script that counts; Cedar answers whether, this how much.
 
 granted + overage = drawn + reserved + remaining holds whenever reserved fits what is granted, and the parts
 of a draw add up to the quantity. All numbers are scaled integers, never negative.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Literal
 
 import msgspec
@@ -29,12 +30,16 @@ class Levels(msgspec.Struct, frozen=True, kw_only=True):
     """What each cap's window has counted, in the order of the plan's caps."""
     grants: tuple[int, ...] = ()
     """What was drawn from each grant over its whole life, in the order of the right's grants."""
+    rollover: tuple[int, ...] = ()
+    """What was drawn from each generation of what earlier periods carried, the latest of them first."""
+    carried: tuple[int, ...] = ()
+    """How much each generation got; it follows from the counters of those periods (policies.rollover)."""
 
 
 class Room(msgspec.Struct, frozen=True):
     """A bucket with an end, or the included one without: how much it holds; None is without end."""
 
-    kind: Literal["grant", "included"]
+    kind: Literal["grant", "included", "rollover"]
     size: int | None
 
 
@@ -55,6 +60,8 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     excess: int = 0
     grants: tuple[int, ...] = ()
     """In the order of the right's grants."""
+    rollover: tuple[int, ...] = ()
+    """By generation."""
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,18 +86,27 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def capacity(
-    terms: Terms | None, *, overage: bool, grants: Sequence[Grant] = (), before: int = 0
+    terms: Terms | None,
+    *,
+    overage: bool,
+    grants: Sequence[Grant] = (),
+    before: int = 0,
+    carried: Sequence[tuple[int, int]] = (),
 ) -> Capacity:
     """What a right lets a period draw; nothing if there are no terms.
 
     Without `overage` (`Right.has_overage`) what is reported past what is granted is excess and costs nothing.
-    `grants` are in draw order, and the first `before` of them come before what is included.
+    `grants` are in draw order, and the first `before` of them come before what is included. `carried` has the
+    size of each generation, the latest first, and how many of the grants come before it.
     """
     if not isinstance(terms, MeteredTerms):
         return Capacity(finite=(Room("included", 0),), up_to=0)
     included, up_to = _bounds(terms, overage=overage)
     rooms = [Room("grant", grant.quantity) for grant in grants]
-    return Capacity(finite=(*rooms[:before], Room("included", included), *rooms[before:]), up_to=up_to)
+    rooms.insert(before, Room("included", included))
+    for size, ahead in carried:  # an earlier one expires no later, so it stands no further back
+        rooms.insert(ahead, Room("rollover", size))
+    return Capacity(finite=tuple(rooms), up_to=up_to)
 
 
 def _bounds(terms: Terms | None, *, overage: bool) -> tuple[int | None, int | None]:
@@ -144,25 +160,32 @@ def give_back(room: Capacity, levels: Levels, own: Draw, quantity: int) -> Draw:
 
 def _finite(room: Capacity, levels: Levels | Draw) -> tuple[int, ...]:
     """The amounts of the finite buckets in the order in which they are drawn; what is not told is 0."""
-    grants: Iterator[int] = iter(levels.grants)
-    return tuple(levels.included if bucket.kind == "included" else next(grants, 0) for bucket in room.finite)
+    told: dict[str, Iterator[int]] = {
+        "included": iter((levels.included,)),
+        "grant": iter(levels.grants),
+        "rollover": reversed(levels.rollover),
+    }
+    return tuple(next(told[bucket.kind], 0) for bucket in room.finite)
 
 
 def _drawn(room: Capacity, amounts: Sequence[int], *, overage: int, excess: int) -> Draw:
     """The finite buckets' amounts, each where a Draw has it."""
-    by_kind = list(zip(room.finite, amounts, strict=True))
+    by_kind: dict[str, list[int]] = {"included": [], "grant": [], "rollover": []}
+    for bucket, amount in zip(room.finite, amounts, strict=True):
+        by_kind[bucket.kind].append(amount)
     return Draw(
-        included=sum(amount for bucket, amount in by_kind if bucket.kind == "included"),
+        included=sum(by_kind["included"]),
         overage=overage,
         excess=excess,
-        grants=tuple(amount for bucket, amount in by_kind if bucket.kind == "grant"),
+        grants=tuple(by_kind["grant"]),
+        rollover=tuple(reversed(by_kind["rollover"])),
     )
 
 
 def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[Grant] = ()) -> Balance:
     """The account of a period whose counters stand at these levels."""
     included, up_to = _bounds(terms, overage=overage)
-    counted = levels.included + levels.overage + sum(levels.grants)
+    counted = levels.included + levels.overage + sum(levels.grants) + sum(levels.rollover)
     drawn = counted - levels.reserved
     if included is None:
         return Balance(
@@ -180,7 +203,11 @@ def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[G
 
 
 def granted_extra(levels: Levels, grants: Sequence[Grant]) -> int:
-    """What the grants that hold give, none of them less than was drawn from it."""
-    if not levels.grants:
-        return sum(grant.quantity for grant in grants)
-    return sum(max(grant.quantity, used) for grant, used in zip(grants, levels.grants, strict=True))
+    """What grants that hold and earlier periods give, none of them less than was drawn from it."""
+    given = sum(grant.quantity for grant in grants)
+    if levels.grants:
+        given = sum(max(grant.quantity, used) for grant, used in zip(grants, levels.grants, strict=True))
+    if not levels.carried and not levels.rollover:
+        return given
+    generations = zip_longest(levels.carried, levels.rollover, fillvalue=0)
+    return given + sum(max(size, used) for size, used in generations)

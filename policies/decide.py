@@ -201,6 +201,8 @@ def _has_outgrown(right: Right, levels: Levels) -> bool:
     terms = right.terms
     if not isinstance(terms, MeteredTerms) or terms.included is None:
         return False
+    if levels.carried or levels.rollover:  # the facts that are kept are those of nothing carried
+        return True
     return levels.included > terms.included or any(
         used > grant.quantity for grant, used in zip(right.grants, levels.grants, strict=False)
     )

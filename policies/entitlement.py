@@ -8,21 +8,19 @@ plan in good standing where one is declared. A right that is absent says why; Ce
 without any permit (R3).
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Final, Literal
+from functools import lru_cache, partial
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from policies import combine, limits, period, subscription
+from policies import combine, limits, period, rollover, stretches, subscription
 from policies import grant as grants
 from policies import override as overrides
 from policies.combine import Combined, Held, Source
 from policies.grant import Grant
 from policies.model import (
     BillingStatus,
-    Cap,
     Combine,
     Feature,
     Guard,
@@ -35,6 +33,8 @@ from policies.model import (
 )
 from policies.override import Override
 from policies.period import Period
+from policies.rollover import Ended, Link
+from policies.stretches import Stretch
 from policies.subscription import BillingFact, HeldAddon, Subscription
 
 Absence = Literal["unknown_tenant", "unknown_feature", "no_subscription", "feature_not_in_plan"]
@@ -78,6 +78,10 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Those that an event of this instant may draw from, in the order in which they are drawn (R13)."""
     grants_before: int = 0
     """How many of them are drawn before what the terms include."""
+    rollover: tuple[Link, ...] = ()
+    """The periods that something may be left of in this one, newest first; each is a bucket of its own."""
+    lasts: int = 0
+    """For how many periods at most a rest of this one is carried by the plans of the period."""
     entitled: bool = True
     """False where an override switched the feature off."""
     absence: Absence | None
@@ -124,14 +128,6 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
     trial: bool = False
 
 
-class _Stretch(msgspec.Struct, frozen=True):
-    """A plan version over a half-open span."""
-
-    start: datetime
-    end: datetime
-    plan: PlanVersion
-
-
 def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id: str, at: datetime) -> Right:
     """The right of a tenant to a feature at an instant.
 
@@ -145,15 +141,9 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
     over = _override(snapshot, feature_id, at) if feature and place.plan else None
     given = _given(place, held_addons, eligible, feature, over)
     said = place.plan.terms.get(feature_id) if place.plan else None
-    span: Period | None = None
-    windows: tuple[Period, ...] = ()
-    if isinstance(given.terms, MeteredTerms) and place.held is not None:
-        others = [one for one in _stretches(place.held, offer, versions) if one.plan is not place.plan]
-        span = _counted_in(place.held, given.terms, _reshaped(others, feature_id, given.terms), at)
-        windows = _cap_windows(place.held, given.terms, at)
-    elif feature is not None and feature.type == "metered":
-        span = period.containing(at, interval="month", anchor="calendar", anchored_at=at)
     drawn = grants.in_draw_order(eligible) if eligible and given.terms else ()
+    counting = _Known(snapshot, offer, versions, feature_id).counting(place, feature, given.terms, drawn, at)
+    span, windows = counting.span, counting.windows
     return Right(
         tenant_id=snapshot.tenant_id,
         feature_id=feature_id,
@@ -163,6 +153,8 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         terms=given.terms,
         grants=drawn,
         grants_before=grants.before_included(drawn, span) if drawn else 0,
+        rollover=counting.links,
+        lasts=counting.lasts,
         entitled=given.entitled,
         absence=_absence(snapshot, place.plan, feature, given.terms),
         billing_status=place.billing_status,
@@ -178,6 +170,72 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         cap_windows=windows,
         valid_until=_valid_until(snapshot, feature_id, (*windows, *((span,) if span else ())), at),
     )
+
+
+class _Counting(NamedTuple):
+    """Where usage of an instant is counted, and what earlier periods may have carried there."""
+
+    span: Period | None = None
+    windows: tuple[Period, ...] = ()
+    links: tuple[Link, ...] = ()
+    lasts: int = 0
+
+
+class _Known(NamedTuple):
+    """What is known of a tenant as far as it bears on one feature."""
+
+    snapshot: Snapshot
+    offer: Offer
+    versions: Versions
+    feature_id: str
+
+    def counting(
+        self,
+        place: _Place,
+        feature: Feature | None,
+        terms: Terms | None,
+        drawn: tuple[Grant, ...],
+        at: datetime,
+    ) -> _Counting:
+        """In which period and windows; `drawn` are the grants that hold."""
+        held = place.held
+        if not isinstance(terms, MeteredTerms) or held is None:
+            if feature is None or feature.type != "metered":
+                return _Counting()
+            return _Counting(period.containing(at, interval="month", anchor="calendar", anchored_at=at))
+        over_time = list(stretches.of(held, self.offer, self.versions))
+        others = [one for one in over_time if one.plan is not place.plan]
+        span = stretches.counted_in(held, others, self.feature_id, terms, at)
+        windows = stretches.cap_windows(held, terms, at)
+        rolls_over = terms.rollover is not None or (others and stretches.rolls_over(others, self.feature_id))
+        if not rolls_over or _is_over(place):
+            return _Counting(span, windows)
+        following = partial(
+            period.following, interval=terms.interval, anchor=terms.anchor, anchored_at=held.anchored_at
+        )
+        links = rollover.chain(span, lambda at: self._ended(held, over_time, at), following, drawn)
+        return _Counting(span, windows, links, stretches.rolls_over(over_time, self.feature_id, span))
+
+    def _ended(self, held: Subscription, over_time: list[Stretch], at: datetime) -> Ended | None:
+        """The period of this subscription whose last instant this is, if it carries anything."""
+        place = _place(self.snapshot, self.offer, self.versions, at)
+        if place.held is not held or place.plan is None or _is_over(place):
+            return None
+        addons = tuple(Held(self.versions.addons[one.addon_version], one.quantity) for one in place.addons)
+        feature = _feature(place.plan, addons, self.offer, self.feature_id)
+        over = _override(self.snapshot, self.feature_id, at)
+        terms = _given(place, addons, [], feature, over).terms
+        if not isinstance(terms, MeteredTerms) or terms.rollover is None:
+            return None
+        span = stretches.counted_in(held, over_time, self.feature_id, terms, at)
+        first = next(one.plan for one in over_time if one.end > span.start)
+        begun = first.terms.get(self.feature_id)
+        return Ended(
+            window=span,
+            terms=terms,
+            lasts=rollover.lasting(begun if isinstance(begun, MeteredTerms) else None, terms),
+            plan_version=place.plan.version,
+        )
 
 
 def moved(right: Right, plan: PlanVersion, at: datetime) -> Right:
@@ -229,24 +287,6 @@ def stood_on(snapshot: Snapshot, at: datetime) -> Subscription | None:
     if len(begun) == 1:
         return begun[0]
     return max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER, default=None)
-
-
-def capped(
-    snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id: str, cap: Cap, window: Period
-) -> tuple[Period, ...]:
-    """The parts of a cap's window in which the tenant was on a plan with such a cap: what it counts."""
-    lives = [held for held in snapshot.subscriptions if held.phases]
-    edges = [held.phases[0].start for held in lives[1:]] + [_FOREVER]
-    spans = []
-    for held, next_one in zip(lives, edges, strict=False):
-        for stretch in _stretches(held, offer, versions):
-            terms = stretch.plan.terms.get(feature_id)
-            caps = terms.caps if isinstance(terms, MeteredTerms) else ()
-            start = max(window.start, stretch.start)
-            end = min(window.end or _FOREVER, stretch.end, next_one)
-            if start < end and any((one.interval, one.per) == (cap.interval, cap.per) for one in caps):
-                spans.append(Period(start, end))
-    return tuple(spans)
 
 
 def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
@@ -326,6 +366,11 @@ def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -
     )
 
 
+def _is_over(place: _Place) -> bool:
+    """Then nothing is carried, nor into a fallback plan."""
+    return place.fallback or place.billing_status == "ended"
+
+
 def _absence(
     snapshot: Snapshot, plan: PlanVersion | None, feature: Feature | None, terms: Terms | None
 ) -> Absence | None:
@@ -337,46 +382,6 @@ def _absence(
     if plan is None:
         return "no_subscription"
     return "feature_not_in_plan" if terms is None else None
-
-
-def _counted_in(held: Subscription, terms: MeteredTerms, reshaped: list[_Stretch], at: datetime) -> Period:
-    """The usage period: where another interval held or will hold, it begins or ends at the change (R16)."""
-    span = period.containing(at, interval=terms.interval, anchor=terms.anchor, anchored_at=held.anchored_at)
-    begins = [other.end for other in reshaped if other.end <= at]
-    ends = [other.start for other in reshaped if other.start > at]
-    if not begins and not ends:
-        return span
-    end = min(ends + ([span.end] if span.end else []), default=None)
-    return Period(max([span.start, *begins]), end)
-
-
-def _cap_windows(held: Subscription, terms: MeteredTerms, at: datetime) -> tuple[Period, ...]:
-    anchored_at = held.anchored_at
-    return tuple(
-        [
-            period.containing(at, interval=cap.interval, anchor="calendar", anchored_at=anchored_at)
-            for cap in terms.caps
-        ]
-    )
-
-
-def _stretches(held: Subscription, offer: Offer, versions: Versions) -> Iterator[_Stretch]:
-    """The plan versions of a subscription over time, the fallback plan after its end included."""
-    for phase in held.phases:
-        yield _Stretch(phase.start, phase.end or _FOREVER, versions.plans[phase.plan_version])
-    ended_at = subscription.ends_at(held)
-    if ended_at is not None and offer.fallback_plan is not None:
-        yield _Stretch(ended_at, _FOREVER, versions.plans[offer.fallback_plan])
-
-
-def _reshaped(others: list[_Stretch], feature_id: str, terms: MeteredTerms) -> list[_Stretch]:
-    """Of the stretches on other plans those whose plan lays the feature's periods otherwise."""
-    return [
-        stretch
-        for stretch in others
-        if isinstance(other := stretch.plan.terms.get(feature_id), MeteredTerms)
-        and (other.interval, other.anchor) != (terms.interval, terms.anchor)
-    ]
 
 
 def _valid_until(

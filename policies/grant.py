@@ -50,10 +50,13 @@ def in_draw_order(held: Iterable[Grant]) -> tuple[Grant, ...]:
 
 def before_included(ordered: Iterable[Grant], period: Period | None) -> int:
     """How many of the grants are drawn before what the terms include in this period."""
-    if period is None:
-        return 0
-    included = (INCLUDED_PRIORITY, period.end or _NEVER, period.start, "included")
-    return sum(_draw_order(grant) < included for grant in ordered)
+    return 0 if period is None else before(ordered, INCLUDED_PRIORITY, period, "included")
+
+
+def before(ordered: Iterable[Grant], priority: int, holds_in: Period, name: str) -> int:
+    """How many of the grants are drawn before a bucket of this priority, span and name."""
+    bucket = (priority, holds_in.end or _NEVER, holds_in.start, name)
+    return sum(_draw_order(grant) < bucket for grant in ordered)
 
 
 def issue(

@@ -79,6 +79,10 @@ ANCHOR_YEAR_MIN: Final = 1990
 """The first year of an anchor: period arithmetic is tested from here on."""
 LAST_KNOWN_HOURS: Final = 24
 """How old the state behind a `lastKnown` answer may be (R29)."""
+ROLLOVER_GRACE_S: Final = 3_600
+"""How long after a period's end late events change what it carries (R19)."""
+ROLLOVER_DAYS: Final = 12 * 31
+"""How long a rest may last: a year in months, or one interval of a year. So long counters are kept."""
 KEY_OVERLAP_HOURS: Final = 30 * 24
 """How long a rotated key may go on to work beside its successor."""
 IDEMPOTENCY_HOURS: Final = 24
@@ -132,7 +136,8 @@ CAPS: Final = 4
 TIERS: Final = 50
 """Tiers of one price."""
 THRESHOLDS: Final = 10
-ROLLOVER_INTERVALS: Final = 120
+ROLLOVER_INTERVALS: Final = 12
+"""Periods for which a rest lasts: each is a bucket, and a window that every check and draw has to read."""
 TRIAL_DAYS: Final = 730
 GRACE_DAYS: Final = 365
 """Days of grace, and of restriction, after a failed payment."""

@@ -77,8 +77,11 @@ class Overage(Noun, frozen=True):
 class Rollover(Noun, frozen=True):
     """What an unused rest carries into following periods."""
 
+    source: str
     max: int
+    """All that is carried into one period."""
     intervals: int = 1
+    """For how many periods a rest lasts after its own."""
 
 
 class Cap(Noun, frozen=True):

@@ -27,6 +27,11 @@ _SPANS: Final[dict[Interval, timedelta]] = {
 _DAYS_OF_ALL: Final = 28
 """Every month has so many days."""
 _MONTHS: Final[dict[Interval, int]] = {"month": 1, "year": 12}
+LONGEST: Final[dict[Interval, timedelta]] = _SPANS | {
+    "month": timedelta(days=31),
+    "year": timedelta(days=366),
+}
+"""The longest period of each interval that has an end."""
 
 
 class Period(msgspec.Struct, frozen=True, order=True, gc=False):

@@ -1,7 +1,7 @@
 """What held and what had been used at an instant: read from facts and single events."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -39,7 +39,14 @@ async def snapshot(
     connection: postgres.Connection, tenant_id: str, *, feature_id: str, at: datetime
 ) -> Snapshot:
     """What held of a tenant at an instant, as far as it bears on a feature; what came later is left out."""
-    params = {"tenant_id": tenant_id, "feature_id": feature_id, "at": at, "phases": limits.PHASES}
+    params = {
+        "tenant_id": tenant_id,
+        "feature_id": feature_id,
+        "at": at,
+        "phases": limits.PHASES,
+        "billing": limits.BILLING_FACTS,
+        "carried_since": at - timedelta(days=limits.ROLLOVER_DAYS),
+    }
     found = await postgres.scalars(connection, sql.snapshot, params)
     if not found:
         return Snapshot(tenant_id=tenant_id, version=0, known=False)

@@ -161,7 +161,8 @@ async def read_texts(
 ) -> list[str]:
     """The snapshots of those tenants that exist, as JSON, inside a transaction.
 
-    What ended so long before `now` that no late event can be weighed by it is left out.
+    What ended so long before `now` that no late event can be weighed by it is left out; an override of what
+    is included once no rest of its time can be carried any more.
     """
     params = {
         "tenant_ids": list(tenant_ids),
@@ -170,6 +171,7 @@ async def read_texts(
         "grants": limits.GRANTS_CARRIED,
         "overrides": limits.OVERRIDES_CARRIED,
         "since": now - timedelta(days=limits.FACTS_BACK_DAYS),
+        "carried_since": now - timedelta(days=limits.FACTS_BACK_DAYS + limits.ROLLOVER_DAYS),
     }
     return await postgres.scalars(connection, sql.snapshots, params)
 

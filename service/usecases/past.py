@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from policies import decide, entitlement, errors, explain, limits
+from policies import decide, entitlement, errors, explain, limits, stretches
 from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
@@ -115,8 +115,8 @@ async def facts(
 async def _levels(connection: postgres.Connection, then: Then, right: Right, request: Request) -> Levels:
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     capped = [
-        entitlement.capped(
-            then.snapshot,
+        stretches.capped(
+            then.snapshot.subscriptions,
             offer=then.offer,
             versions=then.versions,
             feature_id=right.feature_id,

@@ -5,7 +5,7 @@ select hash from catalog_activations where activated_at <= %(at)s order by activ
 -- name: snapshot
 -- What held of a tenant at an instant, as one JSON document (policies.entitlement.Snapshot): subscriptions as they
 -- stand, with the phases that had begun and the one that came next; billing statuses, grants and overrides of that
--- instant; what was written about the tenant by then.
+-- instant, and those before it by which a period may have carried something; what was written about the tenant by then.
 select jsonb_build_object(
   'tenantId', t.tenant_id, 'version', t.snapshot_version,
   'known', t.created_at <= %(at)s or exists (
@@ -43,7 +43,7 @@ select jsonb_build_object(
         from (
           select * from billing_statuses f
           where f.tenant_id = s.tenant_id and f.subscription_id = s.subscription_id and f.since <= %(at)s
-          order by f.since desc limit 1
+          order by f.since desc limit %(billing)s
         ) b
       )
     ) order by s.created_at, s.subscription_id)
@@ -67,12 +67,12 @@ select jsonb_build_object(
   ), '[]'),
   'overrides', coalesce((
     select jsonb_agg(o.terms || jsonb_build_object(
-      'id', o.override_id, 'featureId', o.feature_id, 'reason', o.reason,
-      'startsAt', o.starts_at, 'endsAt', o.ends_at
+      'id', o.override_id, 'featureId', o.feature_id, 'reason', o.reason, 'startsAt', o.starts_at,
+      'endsAt', case when least(o.ends_at, o.lifted_at) <= %(at)s then least(o.ends_at, o.lifted_at) else o.ends_at end
     ))
     from overrides o
     where o.tenant_id = t.tenant_id and o.feature_id = %(feature_id)s and o.starts_at <= %(at)s
-      and coalesce(least(o.ends_at, o.lifted_at) > %(at)s, true)
+      and coalesce(least(o.ends_at, o.lifted_at) > greatest(o.starts_at, %(carried_since)s), true)
   ), '[]')
 )::text
 from tenants t where t.tenant_id = %(tenant_id)s;

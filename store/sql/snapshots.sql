@@ -54,7 +54,9 @@ select jsonb_build_object(
     from (
       select f.*, least(f.ends_at, f.lifted_at) as held_until from overrides f
       where f.tenant_id = t.tenant_id
-        and coalesce(least(f.ends_at, f.lifted_at) > greatest(f.starts_at, %(since)s), true)
+        and coalesce(least(f.ends_at, f.lifted_at) > greatest(
+          f.starts_at, case when f.terms ->> 'included' is null then %(since)s else %(carried_since)s end
+        ), true)
       order by held_until desc nulls first, f.override_id limit %(overrides)s
     ) o
   ), '[]')

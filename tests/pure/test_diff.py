@@ -207,7 +207,10 @@ def _places() -> list[tuple[Noun, Callable[[Any], Catalog]]]:
         (over, lambda noun: _with_terms(replace(tokens, overage=noun))),
         (over.tiers[0], lambda noun: _with_terms(replace(tokens, overage=replace(over, tiers=(noun,))))),
         (tokens.caps[0], lambda noun: _with_terms(replace(tokens, caps=(noun,)))),
-        (model.Rollover(max=5), lambda noun: _with_terms(replace(tokens, rollover=noun))),
+        (
+            model.Rollover(source="plans/pro.yaml:20", max=5),
+            lambda noun: _with_terms(replace(tokens, rollover=noun)),
+        ),
     ]
 
 
