@@ -231,8 +231,7 @@ def _decided(context: Context, asked: _Asked, counted: Levels, *, counted_it: bo
             log.error("%s was counted against Cedar's word: %s", asked.moment.decision_id, decision.message)
         else:
             return None
-    if not counted_it:
-        context.decisions.note(decision, asked.standing, asked.request, counted)
+    context.decisions.note(decision, asked.standing, asked.request, counted)
     return Consumed(decision, consumed=counted_it)
 
 

@@ -42,7 +42,8 @@ async def test_the_commands_of_the_readme_do_what_it_says(demo):
         answer = await demo.post(httpx.URL(url).path, content=body, headers=JSON)
         assert answer.is_success, answer.text
         answers.append(msgspec.json.decode(answer.content))
-    before, told, after = answers
+    before, told, after, used = answers
     assert (before["allowed"], told["accepted"], after["allowed"]) == (True, 1, False)
     assert (after["reason"], after["remaining"]) == ("limit_reached", 100)
     assert after["reasons"][0]["policyId"] == "plan/free/ai-tokens/included"
+    assert (used["consumed"], used["eventId"], used["remaining"]) == (True, "call-1", 100)
