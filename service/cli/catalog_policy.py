@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from policies.compiler import cedar, cedar_schema, jsonschema
+from policies.compiler import cedar, guard_cedar, jsonschema
 from policies.compiler.jsonschema import FileKind
 from policies.model import Catalog
 from service import catalog_files
@@ -66,14 +66,16 @@ def show_policy(*, plan_id: str, feature_id: str, folder: Path | None, data: Pat
 
 @click.command("schema")
 @click.argument("kind", type=click.Choice(jsonschema.KINDS), required=False)
-@click.option("--cedar", "as_cedar", is_flag=True, help="Print the schema of the Cedar policies instead.")
+@click.option(
+    "--cedar", "as_cedar", is_flag=True, help="Print the schema that guards are checked with instead."
+)
 @catalog_option
 @settings.data_option
 def schema(*, kind: FileKind | None, folder: Path | None, data: Path | None, as_cedar: bool) -> None:
     """Print the JSON Schema of one kind of catalog file, such as features (features.yaml) or plan (plans/).
 
     Point your editor to it and it completes and explains the files while you write them. With --cedar: the
-    schema that the Cedar policies of a catalog are checked with.
+    words that a guard of this catalog may use, as a Cedar schema.
     """
     if as_cedar == (kind is not None):
         raise click.UsageError(f"Say one of: {', '.join(jsonschema.KINDS)}, --cedar.")
@@ -82,7 +84,7 @@ def schema(*, kind: FileKind | None, folder: Path | None, data: Path | None, as_
         return
     catalog, where = _catalog(folder, data)
     click.echo(f"// from {where}")
-    click.echo(cedar_schema.schema(catalog.features.values()), nl=False)
+    click.echo(guard_cedar.guard_schema(catalog.features.values()), nl=False)
 
 
 def _catalog(folder: Path | None, data: Path | None) -> tuple[Catalog, str]:

@@ -178,10 +178,9 @@ def test_the_schemas_of_the_files_and_of_the_policies(folder):
         assert json.loads(run("catalog", "schema", kind).output)["$schema"].startswith(
             "https://json-schema.org"
         )
-    assert (
-        'entity Feature enum ["seats", "tokens"];'
-        in run("catalog", "schema", "--cedar", "--catalog", folder).output
-    )
+    told = run("catalog", "schema", "--cedar", "--catalog", folder).output
+    assert 'entity Feature enum ["seats", "tokens"];' in told
+    assert "facts: Facts, request: Request" in told  # what guards read, not what permits do
     run("catalog", "schema", ends=2)
     run("catalog", "schema", "plan", "--cedar", ends=2)
 
