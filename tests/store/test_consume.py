@@ -154,3 +154,9 @@ async def test_what_makes_no_sense_is_refused_and_changes_nothing(counting: Cont
 async def test_who_has_no_right_is_denied(counting: Context, fields, reason):
     given = await use(counting, 1, **fields)
     assert (given.consumed, given.decision.reason) == (False, reason)
+
+
+async def test_a_tenant_that_this_process_took_for_unknown_is_looked_up_again(counting: Context):
+    assert not (await use(counting, 1, tenant_id="newcomer")).consumed
+    await ledger.subscribed(counting, "newcomer", "free")
+    assert (await use(counting, 1, tenant_id="newcomer")).consumed
