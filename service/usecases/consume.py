@@ -16,6 +16,7 @@ from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
 from policies.entitlement import Right
+from policies.model import Feature
 from policies.usage import Refusal, Usage
 from service import ids
 from service.context import Context
@@ -76,12 +77,16 @@ async def consume(context: Context, wanted: Consume) -> Consumed:
     for _ in range(TRIES):
         standing = await check.standing_of(context, wanted.tenant_id, wanted.feature_id, at)
         request = check.request_of(wanted, standing.right, 0, check.whole)
-        _refuse_senseless(wanted, standing.right, now)
+        event = usage_of(wanted)
+        _refuse_senseless(event, request, standing.right, now)
         bounds = _allowance(context, standing, request)
         if bounds is None:
-            return await _without_counting(context, wanted)
+            given = await _without_counting(context, wanted)
+            if given is not None:
+                return given
+            continue
         asked = _Asked(wanted, standing, request, booking.Moment(at, now, ids.DECISIONS.new()))
-        use = booking.use(usage_of(wanted), standing, request, bounds, asked.moment)
+        use = booking.use(event, standing, request, bounds, asked.moment)
         try:
             found = await context.consumer.consume(use, now=now)
         except FenceClosedError as error:
@@ -103,22 +108,20 @@ def _instant(wanted: Consume, now: datetime) -> datetime:
     return at
 
 
-def _refuse_senseless(wanted: Consume, right: Right, now: datetime) -> None:
+def _refuse_senseless(event: Usage, request: Request, right: Right, now: datetime) -> None:
     """What could not be recorded cannot be consumed either; a feature that nobody knows is denied."""
     if right.feature is None:
         return
-    event = usage_of(wanted)
-    refusal = usage.refusal(event, right.feature, now=now) or _quantity_refusal(right, wanted.quantity)
+    refusal = usage.refusal(event, right.feature, now=now) or _quantity_refusal(right.feature, request)
     if refusal is not None:
         raise errors.invalid(refusal.pointer, refusal.detail)
 
 
-def _quantity_refusal(right: Right, quantity: int | str) -> Refusal | None:
-    assert right.feature is not None, "an unknown feature is denied"
-    if right.feature.aggregation == "count" and quantity not in (1, "1"):
-        detail = f"{right.feature.id} counts calls: each is consumed by itself, with a quantity of 1."
+def _quantity_refusal(feature: Feature, request: Request) -> Refusal | None:
+    if feature.aggregation == "count" and request.quantity != 10**feature.decimals:
+        detail = f"{feature.id} counts calls: each is consumed by itself, with a quantity of 1."
         return Refusal("invalid", "/quantity", detail)
-    if quantity in (0, "0"):
+    if request.quantity == 0:
         return Refusal("invalid", "/quantity", "There is nothing to consume: the quantity is at least 1.")
     return None
 
@@ -165,13 +168,16 @@ def _fits_unnamed_entity(right: Right, request: Request, bounds: allowance.Allow
     return all(cap.per == "tenant" or most is None or request.quantity <= most for cap, most in caps)
 
 
-async def _without_counting(context: Context, wanted: Consume) -> Consumed:
-    """A plain check: it denies; or Cedar cannot decide, and the feature says what to answer then."""
+async def _without_counting(context: Context, wanted: Consume) -> Consumed | None:
+    """A plain check: it denies; or Cedar cannot decide, and the feature says what to answer then.
+
+    None if it allows after all: the check has learned of something that changed.
+    """
     (decision,) = await check.check(context, (wanted,))
     if not decision.allowed:
         return Consumed(decision, consumed=False)
     if decision.outcome != "indeterminate":
-        raise _unavailable()  # something changed in between
+        return None
     ((result,), _) = await record.record(context, (usage_of(wanted),))
     return Consumed(decision, consumed=result.status in ("accepted", "duplicate"))
 
