@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import socket
+import weakref
 from asyncio import TimerHandle
 from functools import partial
 from typing import Any, Final
@@ -61,7 +62,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Its head is complete."""
         self._forget_head()
         super().on_headers_complete()
-        offered: Any = {exchange.WHOLE: partial(_answer_whole, self.cycle)}
+        # The cycle holds the scope, so this must not hold the cycle: else only the collector frees them.
+        offered: Any = {exchange.WHOLE: partial(_answer_whole, weakref.ref(self.cycle))}
         self.scope["extensions"] = offered
 
     def _await_head(self) -> None:
@@ -76,13 +78,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._overdue = None
 
 
-def _answer_whole(cycle: RequestResponseCycle, head: bytes, body: bytes) -> bool:
+def _answer_whole(answering: weakref.ref[RequestResponseCycle], head: bytes, body: bytes) -> bool:
     """Writes an answer in one piece; False, and nothing is written, where it has to go the usual way.
 
     `head` is the status line and the headers, each with its line end; what the server adds to every answer is
     added here, as uvicorn does it.
     """
-    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+    cycle = answering()
+    if cycle is None or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False

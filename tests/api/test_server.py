@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from policies import errors, limits
 from service.api import decode, server
@@ -199,6 +201,25 @@ async def test_a_head_that_trickles_is_hung_up_on(monkeypatch: pytest.MonkeyPatc
         assert await silent.reader.read() == b""
     serving.should_exit = True
     await task
+
+
+async def test_a_request_that_was_served_waits_for_no_collector():
+    listening = server.listen("127.0.0.1", 0)
+    serving = server.make_server(make_app(echo.NOWHERE))
+    task = asyncio.create_task(serving.serve(sockets=[listening]))
+    gc.collect()
+    gc.disable()
+    try:
+        async with connected(listening.getsockname()) as connection:
+            for _ in range(10):
+                await connection.send(head("GET /healthz"))
+                assert await connection.answer() == (200, b"ok")
+            left = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
+            assert len(left) <= 1  # the connection's own
+    finally:
+        gc.enable()
+        serving.should_exit = True
+        await task
 
 
 async def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch):
