@@ -4,25 +4,26 @@ Cedar says whether (law 2): `allowed` is read off its verdict, and where it has 
 declares in `whenUnavailable` (law 1). Everything else here chooses what to ask and names what was answered.
 """
 
-import weakref
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
-from policies import balance, decision, message
+from policies import balance, decision, limits, message
 from policies.balance import Levels
 from policies.compiler import cedar
 from policies.compiler.cedar import Clause, Policy
 from policies.decision import ClauseLine, Decision, Finding, ReasonLine
-from policies.engine import Answer, Engine, Facts, Ground, Question, Verdict
+from policies.engine import Answer, Engine, Facts, Question, Verdict
 from policies.entitlement import Right
 from policies.message import Case
-from policies.model import MeteredTerms, StaticTerms, Terms, WhenUnavailable
+from policies.model import BillingStatus, MeteredTerms, StaticTerms, Terms, WhenUnavailable
 from policies.slices import Slice
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is asked; ids, numbers and keys were checked at the border."""
 
     feature_id: str
@@ -32,7 +33,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, str] = {}
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was put to Cedar about one right and one request, and what it said."""
 
     part: Slice
@@ -132,36 +133,49 @@ def unavailable(
 
 
 def facts_of(right: Right, levels: Levels, part: Slice) -> Facts:
-    """What the principal of a slice is, for a right whose counters stand at these levels.
-
-    Beside the plan's own numbers stand differences, so that the text of a permit stays what the plan says.
-    """
-    terms, said = right.terms, right.plan_terms
+    """What the principal of a slice is, for a right whose counters stand at these levels."""
+    terms, granted = right.terms, 0
+    if isinstance(terms, MeteredTerms) and terms.included is not None:
+        # What was drawn from a bucket that gives less now is granted all the same (R15).
+        granted = max(terms.included, levels.included) + balance.granted_extra(levels, right.grants)
     tags = tuple([(tag, right.metadata[tag]) for tag in part.tags if tag in right.metadata])
+    return _facts(
+        terms, right.plan_terms, granted, _Standing(right.billing_status, right.trial, right.entitled, tags)
+    )
+
+
+class _Standing(NamedTuple):
+    """What facts have that no number bears on."""
+
+    billing_status: BillingStatus
+    trial: bool
+    entitled: bool
+    tags: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=limits.FACTS_ALIVE)
+def _facts(terms: Terms | None, said: Terms | None, granted: int, standing: _Standing) -> Facts:
+    """Beside the plan's own numbers stand differences, so that a permit's text stays what the plan says.
+
+    Tenants who have nothing beside their plan share them.
+    """
+    status, trial, entitled, tags = standing
     if isinstance(terms, StaticTerms) and isinstance(terms.value, int):
         plain = said.value if isinstance(said, StaticTerms) and isinstance(said.value, int) else 0
-        return Facts(
-            billing_status=right.billing_status,
-            trial=right.trial,
-            entitled=right.entitled,
-            extra=terms.value - plain,
-            tags=tags,
-        )
+        extra = terms.value - plain
+        return Facts(billing_status=status, trial=trial, entitled=entitled, extra=extra, tags=tags)
     if not isinstance(terms, MeteredTerms):
-        return Facts(
-            billing_status=right.billing_status, trial=right.trial, entitled=right.entitled, tags=tags
-        )
+        return Facts(billing_status=status, trial=trial, entitled=entitled, tags=tags)
     in_plan = said if isinstance(said, MeteredTerms) else None
     extra = 0
     if terms.included is not None:
-        granted = max(terms.included, levels.included) + balance.granted_extra(levels, right.grants)
         extra = granted - ((in_plan.included or 0) if in_plan else 0)
     bought = terms.overage.up_to if terms.overage else 0
     sold = in_plan.overage.up_to if in_plan and in_plan.overage else 0
     return Facts(
-        billing_status=right.billing_status,
-        trial=right.trial,
-        entitled=right.entitled,
+        billing_status=status,
+        trial=trial,
+        entitled=entitled,
         extra=extra,
         extra_limit=extra + (bought or 0) - (sold or 0),
         unlimited=terms.included is None,
@@ -178,34 +192,9 @@ def slice_of(engine: Engine, right: Right) -> Slice:
 
 
 def ground(engine: Engine, right: Right, levels: Levels) -> tuple[Slice, Facts]:
-    """The slice and the facts; those of a right within its bounds are worked out once."""
-    ground = engine.grounds.get(id(right), lambda: _made_ground(engine, right))
-    part = ground.part()
-    if ground.right is not right or part is None:
-        engine.grounds.forget(id(right))
-        ground = engine.grounds.get(id(right), lambda: _made_ground(engine, right))
-        part = ground.part()
-        assert part is not None  # the engine has just looked it up
-    if _has_outgrown(right, levels):
-        return part, facts_of(right, levels, part)
-    return part, ground.facts
-
-
-def _made_ground(engine: Engine, right: Right) -> Ground:
+    """What Cedar is asked about: the slice and the facts."""
     part = slice_of(engine, right)
-    return Ground(right, weakref.ref(part), facts_of(right, _unused(right), part))
-
-
-def _has_outgrown(right: Right, levels: Levels) -> bool:
-    """Was more drawn from a bucket than it gives now? Then it is that much that is granted (R15)."""
-    terms = right.terms
-    if not isinstance(terms, MeteredTerms) or terms.included is None:
-        return False
-    if levels.carried or levels.rollover:  # the facts that are kept are those of nothing carried
-        return True
-    return levels.included > terms.included or any(
-        used > grant.quantity for grant, used in zip(right.grants, levels.grants, strict=False)
-    )
+    return part, facts_of(right, levels, part)
 
 
 def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked:

@@ -9,7 +9,7 @@ An Engine belongs to one thread.
 """
 
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import cedarpy
 import msgspec
@@ -32,7 +32,7 @@ _PRINCIPAL_SCHEMA: Final = cedarpy.Schema.from_str(cedar_schema.principal_schema
 _SliceKey = tuple[str, str, tuple[Guard, ...]]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, gc=False):
     """What is stored about a tenant: the attributes and tags of the principal."""
 
     billing_status: BillingStatus
@@ -57,7 +57,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class Question(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What differs from call to call: the counters, the quantity, and what the caller said."""
 
     drawn: int
@@ -68,7 +68,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A record of its own, so that nothing a caller says can stand in for a fact (law 10)."""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Cedar's answer, read by R2."""
 
     outcome: Outcome
@@ -80,22 +80,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A guard erred, or could not be asked: then no fallback may open anything (R2)."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A verdict with what it stands on."""
 
     verdict: Verdict
     holds: tuple[bool | None, ...] = ()
     """Which clauses of the slice hold, in their order; None where Cedar could not tell."""
-
-
-class Ground(NamedTuple):
-    """What a right puts to Cedar as long as its counters are within what it gives."""
-
-    right: object
-    """The very right: grounds are kept by its identity."""
-    part: Callable[[], Slice | None]
-    """Weakly, so that no more slices live than are kept as such; gone, it is made anew."""
-    facts: Facts
 
 
 _UNASKED: Final = Answer(verdict=Verdict(outcome="indeterminate"))
@@ -130,7 +120,6 @@ class Engine:
         self._slices: Kept[_SliceKey, Slice] = Kept(slices_alive)
         self._facts: Kept[Facts, cedarpy.Entities] = Kept(limits.FACTS_ALIVE)
         self._tables: Kept[tuple[int, Facts], _Table] = Kept(limits.TABLES_ALIVE)
-        self.grounds: Kept[int, Ground] = Kept(limits.GROUNDS_ALIVE)
         self._on_fault = on_fault
 
     def slice(

@@ -176,8 +176,6 @@ PREVIEW_TENANTS: Final = 20
 # --- caches and waits ----------------------------------------------------------------------------
 SLICES_ALIVE: Final = 1_024
 """Parsed policy slices of one worker, with their probes and two guards: about 37 MB."""
-GROUNDS_ALIVE: Final = 20_000
-"""Rights of one worker whose slice and facts are worked out: about 15 MB."""
 FACTS_ALIVE: Final = 1_024
 """Handles of tenant facts of one worker; tenants with equal facts share one."""
 TERMS_ALIVE: Final = 40_000
@@ -202,6 +200,8 @@ ACCOUNTS_ALIVE: Final = 20_000
 """Features of tenants in a period that one worker keeps as the scripts read them: about 20 MB."""
 WANTS_ALIVE: Final = 50_000
 """Reads of counters that one worker keeps packed: about 40 MB."""
+NAMES_ALIVE: Final = 4_096
+"""Names of time windows, and of counters in them, that one worker keeps, so that tenants share them."""
 KEYS_ALIVE: Final = 10_000
 """API keys that one worker remembers."""
 KEY_SECONDS: Final = 5

@@ -27,7 +27,7 @@ _RHYTHM: Final[dict[Interval, str]] = {
 }
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a sentence may speak of."""
 
     right: Right
@@ -59,6 +59,7 @@ def plural(unit: str) -> str:
     return unit + ("es" if unit.endswith(_ES) else "s")
 
 
+@lru_cache(maxsize=1_024)
 def amount(feature: Feature | None, scaled: int) -> str:
     """The number with its unit, as in `1 token`, `2 tokens`."""
     unit = feature.unit if feature else ""

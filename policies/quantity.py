@@ -56,6 +56,8 @@ def _scaled(text: str, decimals: int) -> int:
 
 
 def _text(scaled: int, decimals: int, *, grouping: str) -> str:
+    if decimals == 0:
+        return f"{scaled:{grouping}}"
     whole, fraction = divmod(abs(scaled), 10**decimals)
     sign = "-" if scaled < 0 else ""  # a correction may lower a total
     digits = f"{fraction:0{decimals}d}".rstrip("0") if fraction else ""

@@ -97,18 +97,23 @@ class Catalogs:
 
     def known(self, plans: Collection[str], addons: Collection[str] = ()) -> Versions | None:
         """The bodies of these versions, if this process has all of them."""
-        found = {version: plan for version in plans if (plan := self._alive.get(version)) is not None}
-        if all(version in found for version in plans) and all(version in self._addons for version in addons):
-            return Versions(plans=found, addons=self._addons)
-        return None
+        found = {}
+        for version in plans:
+            plan = self._plans.get(version) or self._alive.get(version)
+            if plan is None:
+                return None
+            found[version] = plan
+        for version in addons:
+            if version not in self._addons:
+                return None
+        return Versions(plans=found, addons=self._addons)
 
     async def need(self, plans: Collection[str], addons: Collection[str] = ()) -> Versions:
         """The bodies of these versions, read where this process lacks them.
 
         Errors: UnavailableError.
         """
-        known = self.known(plans, addons)
-        if known is not None:
+        if (known := self.known(plans, addons)) is not None:
             return known
         at_hand = {version: plan for version in plans if (plan := self._alive.get(version)) is not None}
         active = self.active.hash if self.active else None

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from policies import limits
 from policies.model import CapScope, Interval
 from policies.period import Period
 
@@ -89,6 +90,7 @@ def corrected(shard: int) -> str:
     return f"k:{tag(shard)}"
 
 
+@lru_cache(maxsize=limits.NAMES_ALIVE)
 def window(interval: Interval, period: Period) -> str:
     """The name of a time window: its interval's letter and its start in seconds, `m.1764547200`."""
     return f"{letter(interval)}.{int(period.start.timestamp())}"
@@ -99,6 +101,7 @@ def letter(interval: Interval) -> str:
     return _INTERVAL_LETTERS[interval]
 
 
+@lru_cache(maxsize=limits.NAMES_ALIVE)
 def bucket_field(feature_id: str, bucket: str) -> str:
     """The field of a bucket's drawn quantity; bucket is `i` (included), `o` (overage) or `x` (excess).
 

@@ -14,7 +14,7 @@ from redis import exceptions
 
 from policies import limits
 from store import keyspace
-from store.conversation import pack
+from store.conversation import Command, pack
 from store.link import Link, RedisAwayError
 
 
@@ -163,8 +163,8 @@ def packed(want: Want) -> _Packed:
     by_window: dict[str, list[int]] = {}
     for place, (window, _) in enumerate(want.fields):
         by_window.setdefault(window, []).append(place)
-    commands = [
-        ("HMGET", keyspace.counters(shard, want.tenant_id, window), *(want.fields[p][1] for p in places))
+    commands: list[Command] = [
+        ("HMGET", keyspace.counters(shard, want.tenant_id, window), *[want.fields[p][1] for p in places])
         for window, places in by_window.items()
     ]
     sent = [place for places in by_window.values() for place in places]
@@ -174,7 +174,7 @@ def packed(want: Want) -> _Packed:
         counters=pack(*commands),
         windows=len(commands),
         order=None if sent == sorted(sent) else tuple(map(sent.index, range(len(sent)))),
-        weight=5 + sum(map(len, commands)),
+        weight=5 + 2 * len(commands) + len(sent),
     )
 
 

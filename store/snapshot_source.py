@@ -66,9 +66,8 @@ class SnapshotSource:
         commands: list[Command] = []
         for tenant_id in tenant_ids:
             shard = keyspace.shard_of(tenant_id)
-            commands.append(("GET", keyspace.fence(shard)))
             commands.append(("HGET", keyspace.versions(shard), tenant_id))
-            commands.append(("GET", keyspace.snapshot(shard, tenant_id)))
+            commands.append(("MGET", keyspace.fence(shard), keyspace.snapshot(shard, tenant_id)))
         try:
             replies = await self._link.send(commands)
         except RedisAwayError:
@@ -76,8 +75,8 @@ class SnapshotSource:
         run_id, values = replies.run_id.encode(), replies.values
         found = {}
         for place, tenant_id in enumerate(tenant_ids):
-            fence, version, copy = values[3 * place : 3 * place + 3]
-            snapshot = _read_copy(copy, version) if fence == run_id else None
+            version, pair = values[2 * place], values[2 * place + 1]
+            snapshot = _read_copy(pair[1], version) if isinstance(pair, list) and pair[0] == run_id else None
             if snapshot is not None:
                 found[tenant_id] = snapshot
         return found

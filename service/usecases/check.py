@@ -154,7 +154,8 @@ async def standing_of(context: Context, tenant_id: str, feature_id: str, at: dat
 
 async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
     """The right to a feature, with the plan and add-on versions that it needs."""
-    versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
+    plans, addons = entitlement.named(snapshot, offer)
+    versions = context.catalogs.known(plans, addons) or await context.catalogs.need(plans, addons)
     return entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
 
 
