@@ -34,6 +34,8 @@ class Levels(msgspec.Struct, frozen=True, kw_only=True):
     """What was drawn from each generation of what earlier periods carried, the latest of them first."""
     carried: tuple[int, ...] = ()
     """How much each generation got; it follows from the counters of those periods (policies.rollover)."""
+    seen: int = 0
+    """Of a unique meter: how many events of the period had the value that is used now."""
 
 
 class Room(msgspec.Struct, frozen=True):

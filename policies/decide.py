@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from policies import balance, decision, limits, message
+from policies import balance, decision, limits, message, meter
 from policies.balance import Levels
 from policies.compiler import cedar
 from policies.compiler.cedar import Clause, Policy
@@ -204,7 +204,7 @@ def ask(engine: Engine, right: Right, request: Request, levels: Levels) -> Asked
     caps = _cap_levels(right.terms, levels, request.entity_id)
     question = Question(
         drawn=account.drawn + account.reserved,
-        requested=request.quantity,
+        requested=meter.asked(meter.of(right.feature), levels, request.quantity),
         caps=caps,
         request=request.context if right.absence is None else {},
     )
@@ -224,7 +224,9 @@ def reach(engine: Engine, right: Right, request: Request, levels: Levels | None)
     request.
     """
     asked = ask(engine, right, request, levels or Levels())
-    return engine.stretch(asked.part, asked.facts, asked.question)
+    least, most = engine.stretch(asked.part, asked.facts, asked.question)
+    drawn = asked.question.drawn
+    return least and meter.raised(right.feature, drawn, least), meter.raised(right.feature, drawn, most)
 
 
 def _finding(asked: Asked, *, degraded: bool, explain: bool) -> Finding:

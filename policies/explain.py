@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from policies import decide, entitlement, message, quantity
+from policies import decide, entitlement, message, meter, quantity
 from policies.balance import Levels
 from policies.combine import Held, Source
 from policies.decide import Request
@@ -101,6 +101,8 @@ def _flip(asked: _Asked) -> Flip | None:
 def _fewer(asked: _Asked) -> Iterator[Change]:
     """The largest smaller quantity: the least that is left under any ceiling."""
     most = _headroom(asked)
+    if most is not None:
+        most = meter.raised(asked.right.feature, asked.levels.included + asked.levels.overage, most)
     if most is not None and 0 < most < asked.request.quantity and asked.allows(amount=most):
         said = _said(asked, most)
         yield Change(
@@ -126,6 +128,8 @@ def _granted(asked: _Asked) -> Iterator[Change]:
     """A grant of what lacks under the limit; no grant lifts a cap."""
     right, most = asked.right, _headroom(asked)
     if not isinstance(right.terms, MeteredTerms) or right.absence is not None or right.terms.included is None:
+        return
+    if right.feature is not None and right.feature.is_level():
         return
     account = decide.ask(asked.engine, right, asked.request, asked.levels).case.balance
     assert account is not None
@@ -231,6 +235,7 @@ def _levels_then(asked: _Asked, right: Right, at: datetime) -> Levels:
         reserved=asked.levels.reserved,
         caps=_capped(asked, right, stays),
         grants=tuple(used.get(grant.id, 0) for grant in right.grants),
+        seen=asked.levels.seen if same else 0,
     )
 
 

@@ -127,7 +127,7 @@ def _unfit(feature: Feature) -> list[str]:
     """Why nothing can be granted of a feature (R21)."""
     if feature.type != "metered":
         return [f"{feature.id} is {feature.type}, not metered: there is no quantity to grant. Override it."]
-    if feature.aggregation in ("max", "unique"):
+    if feature.is_level():
         instead = 'Raise its "included" by an override.'
         return [f"{feature.id} is metered by {feature.aggregation}, so nothing draws from a grant. {instead}"]
     return []

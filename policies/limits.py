@@ -59,6 +59,8 @@ LIST_LIMIT: Final = 1_000
 LIST_LIMIT_DEFAULT: Final = 100
 SERIES_POINTS: Final = 100_000
 """Points of one usage report, over all its series."""
+REPORT_PERIODS: Final = 400
+"""Usage periods of one report that a level is totalled over: a year of days."""
 REJECTED_DAYS: Final = 35
 """How long a rejected event stays visible."""
 
@@ -103,6 +105,8 @@ GRANT_BACK_DAYS: Final = EVENT_AGE_DAYS
 """How far back a grant may take effect: no event that is older comes any more, so none could draw from it."""
 PRIORITY_MAX: Final = 1_000
 """The priority that draws last; the plan's included quantity has 100."""
+UNIQUE_VALUES: Final = 100_000
+"""Values of a property that a period of one tenant counts; events with more of them are rejected."""
 OVERRIDES: Final = 200
 """Features of one tenant whose terms are overridden at once."""
 OVERRIDES_CARRIED: Final = 400

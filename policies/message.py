@@ -119,7 +119,7 @@ def _limit_reached(case: Case) -> str:
     trial = case.right.trial and isinstance(terms, MeteredTerms) and terms.overage is not None
     after = "; overage begins after the trial" if trial else ""
     resets = edge("; resets ", _reset(case))
-    return _refusal(case, "Limit", taken, limit) + _excess(case) + resets + after
+    return _past_limit(case, taken, limit) + _excess(case) + resets + after
 
 
 def _cap_reached(case: Case) -> str:
@@ -201,6 +201,14 @@ def _fallback(case: Case) -> str:
 
 def _fixed(words: str) -> Callable[[Case], str]:
     return lambda case: words.format(plan=_plan(case), feature=_feature(case))
+
+
+def _past_limit(case: Case, taken: int, limit: int) -> str:
+    """Of a highest quantity it is not what was used that counts, but what it would come to."""
+    feature = case.right.feature
+    if feature is not None and feature.aggregation == "max":
+        return f"Limit reached: {_said(case, case.requested)} asked, {_amount(case, limit)} at most"
+    return _refusal(case, "Limit", taken, limit)
 
 
 def _refusal(case: Case, bound: str, taken: int, limit: int) -> str:

@@ -5,7 +5,7 @@ A catalog is read from files by `policies.compiler` and never changes afterwards
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ Combine = Literal["sum", "max", "any", "tightest"]
 CapScope = Literal["tenant", "entity"]
 PriceModel = Literal["perUnit", "package", "graduated", "volume"]
 BillingStatus = Literal["good", "grace", "restricted", "suspended", "paused", "ended", "pending"]
+LEVELS: Final = frozenset({"max", "unique"})
+"""Aggregations of which only the growth is drawn (R21)."""
 
 
 class Noun(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
@@ -50,6 +52,10 @@ class Feature(Noun, frozen=True, cache_hash=True):
     costly: bool = False
     always: bool = False
     """Kept whatever the billing status is."""
+
+    def is_level(self) -> bool:
+        """Is only the growth of what is counted drawn? Then none is granted, held or carried over (R21)."""
+        return self.aggregation in LEVELS
 
 
 class Tier(Noun, frozen=True):

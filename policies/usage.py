@@ -1,11 +1,11 @@
-"""What a reported event must be to count, and what its meter makes of it."""
+"""What a reported event must be to count."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
-from policies import limits, quantity
+from policies import limits, meter, quantity
 from policies.model import Feature
 
 
@@ -39,11 +39,6 @@ def scaled_quantity(event: Usage, feature: Feature) -> int | Refusal:
         return _invalid("/quantity", str(error))
 
 
-def measured(feature: Feature, scaled: int) -> int:
-    """What the meter makes of an event (R21): the quantity, or one for each event."""
-    return 10**feature.decimals if feature.aggregation == "count" else scaled
-
-
 def refusal(event: Usage, feature: Feature | None, *, now: datetime) -> Refusal | None:
     """What is wrong with an event of a known tenant, first finding first; None if it counts."""
     if feature is None:
@@ -52,6 +47,12 @@ def refusal(event: Usage, feature: Feature | None, *, now: datetime) -> Refusal 
         detail = f"{feature.id} is a {feature.type} feature: it has no usage to report."
         return _invalid("/featureId", detail)
     return _entity_refusal(event, feature) or _property_refusal(event, feature) or _time_refusal(event, now)
+
+
+def crowded(feature: Feature) -> Refusal:
+    """Why an event of a unique meter cannot count: more values than can be kept."""
+    detail = f"In this period {feature.id} has counted {limits.UNIQUE_VALUES:,} values; no more are kept."
+    return _invalid(f"/properties/{feature.property}", detail)
 
 
 def _entity_refusal(event: Usage, feature: Feature) -> Refusal | None:
@@ -67,6 +68,9 @@ def _property_refusal(event: Usage, feature: Feature) -> Refusal | None:
         if key not in feature.properties:
             known = ", ".join(feature.properties) or "none"
             return _invalid(f"/properties/{key}", f"{feature.id} declares {known}, not this one.")
+    if feature.aggregation == "unique" and meter.value(feature, event.properties) is None:
+        detail = f"{feature.id} counts the values of {feature.property}: say which."
+        return _invalid(f"/properties/{feature.property}", detail)
     return None
 
 

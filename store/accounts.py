@@ -2,6 +2,8 @@
 
 import msgspec
 
+from policies.meter import Meter
+
 
 class GrantBucket(msgspec.Struct, frozen=True, array_like=True):
     """A grant as the journal names it: its window and id say its counter. `ends` is its expiry, 0: never."""
@@ -37,6 +39,8 @@ class Account(msgspec.Struct, frozen=True, cache_hash=True):
     ends: int
     finite: tuple[BucketRoom, ...]
     """In the order in which they are drawn."""
+    meter: Meter = "sum"
+    """How what is drawn is worked out; all but a sum have no finite bucket beside the included one."""
 
 
 class CapMove(msgspec.Struct, frozen=True, array_like=True):

@@ -16,7 +16,7 @@ from store.counters import MARK_LIFE_S
 from store.link import Link, RedisAwayError
 from store.reading import FenceClosedError
 
-Outcome = Literal["counted", "repeated", "mismatch", "stale", "overflow", "refused", "moved"]
+Outcome = Literal["counted", "repeated", "mismatch", "stale", "overflow", "refused", "moved", "crowded"]
 _OUTCOMES: tuple[Outcome, ...] = (
     "counted",
     "repeated",
@@ -25,6 +25,7 @@ _OUTCOMES: tuple[Outcome, ...] = (
     "overflow",
     "refused",
     "moved",
+    "crowded",
 )
 _CATALOG = pack(("GET", keyspace.CATALOG))
 
@@ -50,17 +51,23 @@ class Use(msgspec.Struct, frozen=True):
     payload: bytes
     ceilings: Ceilings
     caps: tuple[CapMove, ...] = ()
+    value: str = ""
+    """Of a unique meter: the field of the value that is counted."""
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
     """What became of a use, and the levels before it; only `counted` changed anything.
 
-    `moved`: something else is granted than the ceilings are for.
+    `moved`: something else is granted than the ceilings are for. `crowded`: the period has as many values as
+    are kept.
     """
 
     outcome: Outcome
     levels: tuple[int, ...]
-    """Overage, excess, reserved units of the period, the account's finite buckets, the use's caps."""
+    """Overage, excess, reserved units of the period, the account's finite buckets, the use's caps.
+
+    Of a unique meter then the number of events that had the value.
+    """
     catalog: str | None
     """The hash of the active catalog, as Redis was told."""
 
@@ -139,7 +146,7 @@ class Consumer:
 
 def _weight(use: Use) -> int:
     """The number of words that it adds to a trip, or a few more."""
-    return 20 + 6 * len(use.account.finite) + 4 * len(use.caps)
+    return 24 + 6 * len(use.account.finite) + 4 * len(use.caps)
 
 
 def _command(shard: int, batch: Sequence[_Waiting], run_id: str) -> Command:
@@ -151,7 +158,9 @@ def _command(shard: int, batch: Sequence[_Waiting], run_id: str) -> Command:
         ceilings = use.ceilings
         body += (accounts.place(use.account), use.measured)
         body += script_call.mark(shard, keys, use.digest, today)
-        body += (use.fingerprint, use.payload, _or_none(ceilings.granted), _or_none(ceilings.drawn))
+        body += (use.fingerprint, use.payload)
+        body += (use.value,) if use.account.meter == "unique" else ()
+        body += (_or_none(ceilings.granted), _or_none(ceilings.drawn))
         body += script_call.caps(shard, keys, use.account.tenant_id, use.caps)
         body += map(_or_none, ceilings.caps)
     return keys.call(scripts.CONSUME, run_id, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)

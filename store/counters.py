@@ -15,8 +15,8 @@ from store.conversation import Command
 from store.link import RUN_ID, Link, RedisAwayError, Replies
 from store.reading import FenceClosedError, Levels, Reader, Want
 
-RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "retry"]
-_STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow")
+RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "crowded", "retry"]
+_STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow", "crowded")
 MARK_LIFE_S = limits.MARK_HOURS * 3600 + keyspace.DAY_S
 """Marks are kept by day of arrival, so the last of a day must outlive the day before it by 48 hours."""
 
@@ -34,6 +34,8 @@ class Recording(msgspec.Struct, frozen=True):
     fingerprint: int
     payload: bytes
     caps: tuple[CapMove, ...] = ()
+    value: str = ""
+    """Of a unique meter: the field of the value that is counted."""
 
 
 class Correction(msgspec.Struct, frozen=True):
@@ -176,6 +178,7 @@ def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Co
         body += (accounts.place(event.account), event.measured)
         body += script_call.mark(shard, keys, event.digest, today)
         body += (event.fingerprint, event.payload)
+        body += (event.value,) if event.account.meter == "unique" else ()
         body += script_call.caps(shard, keys, event.account.tenant_id, event.caps)
     return keys.call(scripts.RECORD, RUN_ID, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
 

@@ -44,6 +44,13 @@ class Decided(msgspec.Struct, frozen=True, array_like=True):
     context: dict[str, str]
 
 
+class Rise(msgspec.Struct, frozen=True, array_like=True):
+    """An act of a meter with a level: what it measured is what it drew, which only the script knew."""
+
+    value: str = ""
+    """Of a unique meter: the field of the value (store.keyspace.value_field)."""
+
+
 class RecordEvent(msgspec.Struct, frozen=True, array_like=True):
     """A recorded event, with all that Postgres needs to keep it. Instants in microseconds since 1970.
 
@@ -77,6 +84,8 @@ class JournalEvent(RecordEvent, frozen=True, array_like=True):
     """Of a settle, release or expire: what the reservation had held until then."""
     decided: Decided | None = None
     """Of a consume or reserve."""
+    rise: Rise | None = None
+    """Of a meter with a level (R21)."""
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):
@@ -100,6 +109,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[Line, ...])
+
+
+def risen(event: RecordEvent, rise: Rise) -> JournalEvent:
+    """The event as one of a meter with a level."""
+    return JournalEvent(**msgspec.structs.asdict(event), rise=rise)
 
 
 def encode(event: RecordEvent) -> bytes:

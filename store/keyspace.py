@@ -1,5 +1,6 @@
 """The names of everything in Redis. All keys of a tenant share one slot: its shard stands in braces."""
 
+import base64
 import hashlib
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +14,7 @@ from policies.period import Period
 # l:{s042}                          journal: a stream, one entry per accepted batch
 # v:{s042}                          snapshot versions: hash, tenant -> version
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
+# c:{s042}:<tenant>:<window>/<feature>   values of a property: hash, digest of a value -> number of its events
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
 # k:{s042}                          corrections that were applied: set of their ids
 # s:{s042}:<tenant>                 a tenant's snapshot at a version, so that a cold read spares Postgres
@@ -131,6 +133,16 @@ def grant_field(feature_id: str, grant_id: str) -> str:
 def cap_field(feature_id: str, per: CapScope, entity_id: str | None) -> str:
     """The field of what was used in a cap's window, by the tenant or by one entity."""
     return f"{feature_id}:e:{entity_id}" if per == "entity" else f"{feature_id}:c"
+
+
+def values_window(window: str, feature_id: str) -> str:
+    """Where the values of a unique meter are counted in a period; no id has a slash."""
+    return f"{window}/{feature_id}"
+
+
+def value_field(value: str) -> str:
+    """The field of a value: 8 bytes of its sha256, as 11 letters and digits."""
+    return base64.urlsafe_b64encode(hashlib.sha256(value.encode()).digest()[:8])[:11].decode()
 
 
 def mark_bucket(digest: bytes) -> int:

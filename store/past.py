@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from policies import limits
+from policies import balance, limits
 from policies.balance import Levels
 from policies.entitlement import Right, Snapshot
 from policies.model import MeteredTerms
@@ -75,6 +75,8 @@ async def levels(
     }
     drawn = await postgres.row(connection, sql.drawn, whose | period, _Drawn)
     assert drawn is not None, "a sum has a row"
+    if right.feature is not None and right.feature.is_level():
+        return await _risen(connection, right, drawn, whose | period)
     used = []
     for cap, spans in zip(right.terms.caps, capped, strict=True):
         entity = entity_id if cap.per == "entity" else None
@@ -87,6 +89,23 @@ async def levels(
         caps=tuple(used),
         grants=await _from_grants(connection, right, whose),
     )
+
+
+async def _risen(
+    connection: postgres.Connection, right: Right, drawn: _Drawn, params: dict[str, object]
+) -> Levels:
+    """A level, which is that of the events by their own instants, in whatever order they came.
+
+    As booked, where they came in the order of their instants; else as the right of the instant spreads it.
+    """
+    assert right.feature is not None, "a level is of a feature"
+    found: list[int] = await postgres.scalars(
+        connection, sql.level, params | {"property": right.feature.property}
+    )
+    as_booked = drawn.excess >= 0 and drawn.included + drawn.overage + drawn.excess == found[0]
+    room = balance.capacity(right.terms, overage=right.has_overage)
+    spread = drawn if as_booked else balance.draw(room, Levels(), found[0])
+    return Levels(included=spread.included, overage=spread.overage, excess=spread.excess)
 
 
 async def _measured(

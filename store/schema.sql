@@ -219,7 +219,7 @@ create table usage_events (
   entity_id        text not null default '',
   plan_id          text not null default '',       -- the plan of that instant; '' without a subscription
   quantity         bigint not null,                -- as reported, scaled
-  measured         bigint not null,                -- what the meter made of it: the quantity, or 1
+  measured         bigint not null,                -- what the meter made of it: the quantity, 1, by how much a level grew
   time_window      text not null default '',       -- the usage interval it was drawn in; '' if it moved no counter
   drawn_included   bigint not null default 0,
   drawn_overage    bigint not null default 0,

@@ -77,8 +77,12 @@ def _said(shard: int, account: Account) -> tuple[Argument | _Key, ...]:
         f"{account.feature_id}:",
         -1 if account.overage is None else account.overage,
         account.ends,
-        len(account.finite),
+        account.meter,
     ]
+    if account.meter == "unique":
+        values = keyspace.values_window(account.window, account.feature_id)
+        said += (counters(values), limits.UNIQUE_VALUES)
+    said.append(len(account.finite))
     for room in account.finite:
         name = "" if room.grant is None else _line(room.grant)
         said += (counters(room.window), room.field, room.size, room.life, name)

@@ -41,6 +41,11 @@ class Staged(msgspec.Struct, frozen=True):
     draw: Draw
     levels: tuple[int, ...] = ()
 
+    @property
+    def measured(self) -> int:
+        """What the meter made of it: of a level, by how much it grew."""
+        return self.draw.total if self.event.rise is not None else self.event.measured
+
     def moves(self) -> list[Move]:
         """What it did to counters.
 
@@ -53,8 +58,11 @@ class Staged(msgspec.Struct, frozen=True):
         elif held is not None:
             given_back = [move._replace(amount=-move.amount) for move in _levels(event, held)]
             moves += [*given_back, *_reserved(event, given_back)]
-        counted = event.measured - (held.total if held else 0)
+        counted = self.measured - (held.total if held else 0)
         moves += [Move(cap.window, cap.field, counted, cap.ends) for cap in event.caps]
+        if event.rise is not None and event.rise.value:
+            values = keyspace.values_window(event.window, event.feature_id)
+            moves.append(Move(values, event.rise.value, 1, event.ends))
         return [move for move in moves if move.amount]
 
 
@@ -117,7 +125,7 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
                     event.entity_id,
                     event.plan_id,
                     event.quantity,
-                    event.measured,
+                    item.measured,
                     event.window,
                     draw.included,
                     draw.overage,

@@ -141,7 +141,7 @@ def _feature(feature_id: str, said: FeatureSource) -> model.Feature:
         decimals=said.decimals,
         aggregation=said.aggregation,
         property=said.property,
-        properties=tuple(sorted(item.value for item in said.properties)),
+        properties=tuple(sorted({*(item.value for item in said.properties), *filter(None, [said.property])})),
         context=tuple(sorted(item.value for item in said.context)),
         entity=said.entity,
         when_unavailable=said.when_unavailable,

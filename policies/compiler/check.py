@@ -18,7 +18,8 @@ _COMBINE: Final = {
     "integer": ("max", "sum", "tightest"),
     "decimal": ("max", "sum", "tightest"),
 }
-_LATER: Final = ("max", "unique")
+_WHOLE: Final = {"count": "events", "unique": "values"}
+"""Aggregations that count things, and what."""
 _THINGS: Final[dict[str, tuple[str, Slug]]] = {
     "plan": ("plan", "duplicate-plan"),
     "addon": ("add-on", "duplicate-addon"),
@@ -69,9 +70,6 @@ def _feature(feature: FeatureSource, findings: Findings) -> None:
     FEATURE.check(feature, feature.type, "features", findings)
     _decimals(feature, findings)
     _combine(feature, findings)
-    if feature.aggregation in _LATER:
-        message = f"aggregation {feature.aggregation} is not supported by this version yet"
-        findings.error(feature.value("aggregation"), "not-supported", message, "sum and count are")
     if feature.aggregation == "unique" and "property" not in feature.keys:
         hint = "property is the key of an event whose values are counted"
         findings.error(feature.value("aggregation"), "missing-field", 'unique needs "property"', hint)
@@ -91,8 +89,9 @@ def _decimals(feature: FeatureSource, findings: Findings) -> None:
     if not feature.decimals:
         return
     at = feature.key("decimals")
-    if feature.type == "metered" and feature.aggregation == "count":
-        findings.error(at, "misplaced-field", "count counts whole events, so there are no decimals to keep")
+    if feature.type == "metered" and feature.aggregation in _WHOLE:
+        counted = f"{feature.aggregation} counts whole {_WHOLE[feature.aggregation]}"
+        findings.error(at, "misplaced-field", f"{counted}, so there are no decimals to keep")
     if feature.type == "static" and feature.value_type not in {"decimal", None}:
         findings.error(at, "misplaced-field", 'field "decimals" belongs to valueType decimal')
 

@@ -7,7 +7,7 @@ from policies.compiler.case_fields import GivenSource, GrantSource, OverrideSour
 from policies.compiler.findings import Findings, quoted
 from policies.compiler.records import Keyed
 from policies.compiler.shelf import Named, Shelf
-from policies.model import CapScope, Interval
+from policies.model import LEVELS, CapScope, Interval
 
 _INTERVALS: Final = get_args(Interval)
 
@@ -98,7 +98,13 @@ class _Given(Named):
         if grant.feature is None:
             return
         feature = self.metered(grant.feature.value, grant.feature.at, "a grant")
-        if feature is not None:
+        if feature is not None and feature.aggregation in LEVELS:
+            message = (
+                f"{quoted(grant.feature.value)} is metered by {feature.aggregation}: nothing is granted of it"
+            )
+            hint = "raise its included quantity by an override"
+            self.findings.error(grant.feature.at, "case", message, hint)
+        elif feature is not None:
             for amount in check_amounts.of(grant):
                 check_amounts.fits(amount, grant.feature.value, feature, self.findings)
 

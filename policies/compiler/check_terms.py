@@ -11,6 +11,7 @@ from policies.compiler.findings import Findings, quoted
 from policies.compiler.records import Record
 from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
 from policies.compiler.terms_fields import CapSource, MeteredSource, QuantitySource
+from policies.model import LEVELS
 
 _LENGTHS: Final = ("hour", "day", "week", "month", "year", "never")
 
@@ -25,14 +26,26 @@ def check(terms: TermsSource, feature_id: str, feature: FeatureSource, findings:
         return
     if terms.overage is not None:
         check_prices.check(terms.overage, terms, findings)
+    if feature.aggregation in LEVELS:
+        _level(terms, feature.aggregation, findings)
     for cap in terms.caps:
         _cap(cap, terms, feature_id, feature, findings)
     _same_caps(terms, findings)
     _thresholds(terms, findings)
-    if "rollover" in terms.keys:
+    if "rollover" in terms.keys and feature.aggregation not in LEVELS:
         message = "rollover is not supported by this version yet"
         hint = "take it out"
         findings.error(terms.keys["rollover"], "not-supported", message, hint)
+
+
+def _level(terms: MeteredSource, aggregation: str, findings: Findings) -> None:
+    """Of a level only the growth is drawn: in a cap's window that says nothing, and none is left over."""
+    if terms.caps:
+        message = f"{aggregation} is one level for a whole {terms.interval}: no cap counts it beside that"
+        findings.error(terms.key("caps"), "caps", message, "give the feature a shorter interval instead")
+    if "rollover" in terms.keys:
+        message = f"of {aggregation} nothing is left over that could be carried"
+        findings.error(terms.keys["rollover"], "wrong-terms", message, "take it out")
 
 
 def _amounts(terms: ValueSource | QuantitySource) -> Iterator[Amount]:

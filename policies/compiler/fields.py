@@ -142,7 +142,8 @@ class FeatureSource(Record, frozen=True):
         Aggregation,
         Field(
             Choice("sum", "count", "max", "unique"),
-            "How events add up: sum of quantities, or count of events. max and unique: not supported yet.",
+            "What events come to in an interval: the sum of quantities, the number of events, the highest "
+            "quantity, or the number of values of a property.",
             only=("metered",),
         ),
     ] = "sum"

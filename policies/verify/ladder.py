@@ -80,6 +80,8 @@ class _Step:
             yield self._refused(circumstance, used=0, quantity=1 if metered else 0)
         elif isinstance(self.below.terms, MeteredTerms) and isinstance(self.above.terms, MeteredTerms):
             had = _bounds(self.below.terms, below)
+            if self.feature.aggregation == "max":  # however often its interval begins anew, it gets no higher
+                had = [each._replace(interval=self.above.terms.interval) for each in had]
             for bound in _bounds(self.above.terms, above):
                 if not any(_implies(each, bound) for each in had):
                     yield self._tighter(circumstance, bound, had)

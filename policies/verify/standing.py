@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, get_args
 
 import msgspec
 
-from policies import balance, case_runner, decide, entitlement, model, table
+from policies import balance, case_runner, decide, entitlement, meter, model, table
 from policies.balance import Levels
 from policies.cases import Given
 from policies.decide import Request
@@ -177,7 +177,7 @@ class Standing:
         return self.engine.evaluate(part, facts, question).outcome
 
     def decision(self, right: Right, circumstance: Circumstance, drawn: int, requested: int) -> Decision:
-        """The answer to a tenant that has drawn so much, before any window of a cap counted it."""
+        """The answer to a tenant that has drawn so much and asks for more; no window of a cap counted any."""
         right = within(right, circumstance)
         room = balance.capacity(right.terms, overage=right.has_overage)
         spread = balance.draw(room, Levels(), drawn)
@@ -185,7 +185,7 @@ class Standing:
         return decide.decide(
             self.engine,
             right,
-            Request(feature_id=right.feature_id, quantity=requested),
+            Request(feature_id=right.feature_id, quantity=meter.raised(right.feature, drawn, requested)),
             Levels(included=spread.included, overage=spread.overage + spread.excess, caps=(0,) * len(caps)),
             now=case_runner.NOON,
             decision_id="dec_verify",

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from policies import balance, limits, usage
+from policies import balance, limits, meter
 from policies.allowance import Allowance
 from policies.decide import Request
 from policies.entitlement import Right, Snapshot
 from policies.grant import Grant
-from policies.model import Cap, Interval, MeteredTerms
+from policies.model import Cap, Feature, Interval, MeteredTerms
 from policies.period import Period
 from policies.usage import Usage
 from service.rights import Place, Standing
@@ -94,6 +94,7 @@ def recording(
     assert right.feature is not None, "an unknown feature was refused"
     window, ends = _window(right, current)
     caps = _cap_moves(right, event.entity_id, booked.now)
+    rise = _rise(right.feature, event)
     line = journal.RecordEvent(
         kind="record",
         tenant_id=event.tenant_id,
@@ -103,7 +104,7 @@ def recording(
         entity_id=event.entity_id or "",
         plan_id=right.plan.plan_id if right.plan else "",
         quantity=booked.scaled,
-        measured=usage.measured(right.feature, booked.scaled),
+        measured=meter.measured(right.feature, booked.scaled),
         event_at=journal.microseconds(booked.at),
         accepted_at=journal.microseconds(booked.now),
         window=window,
@@ -118,8 +119,9 @@ def recording(
         measured=line.measured,
         digest=booked.digest,
         fingerprint=line.fingerprint,
-        payload=journal.encode(line),
+        payload=journal.encode(line if rise is None else journal.risen(line, rise)),
         caps=tuple(CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps),
+        value=rise.value if rise is not None else "",
     )
 
 
@@ -129,7 +131,7 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
     assert right.feature is not None, "an unknown feature is denied"
     entity_id = request.entity_id
     caps = place.caps if entity_id is None else _cap_moves(right, entity_id)
-    identity = digest(event)
+    identity, rise = digest(event), _rise(right.feature, event)
     line = journal.JournalEvent(
         kind="consume",
         tenant_id=event.tenant_id,
@@ -139,7 +141,7 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
         entity_id=entity_id or "",
         plan_id=right.plan.plan_id if right.plan else "",
         quantity=request.quantity,
-        measured=usage.measured(right.feature, request.quantity),
+        measured=meter.measured(right.feature, request.quantity),
         event_at=journal.microseconds(moment.at),
         accepted_at=journal.microseconds(moment.now),
         window=place.account.window,
@@ -149,6 +151,7 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
         fingerprint=fingerprint(event, request.quantity, request.context),
         properties=dict(event.properties) if event.properties else None,
         decided=journal.Decided(moment.decision_id, standing.offer.hash, request.context),
+        rise=rise,
     )
     return Use(
         account=place.account,
@@ -158,7 +161,16 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
         payload=journal.encode(line),
         ceilings=_ceilings(bounds, right, entity_id),
         caps=tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps]),
+        value=rise.value if rise is not None else "",
     )
+
+
+def _rise(feature: Feature, event: Usage) -> journal.Rise | None:
+    """What is told of a level beside the measured quantity; None if the meter has none."""
+    if not feature.is_level():
+        return None
+    value = meter.value(feature, event.properties)
+    return journal.Rise() if value is None else journal.Rise(keyspace.value_field(value))
 
 
 def _placed(standing: Standing) -> Place:
@@ -193,6 +205,7 @@ def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Accoun
         overage=room.up_to,
         ends=_life(ends),
         finite=_rooms(right, window, ends) if window else (),
+        meter=meter.of(right.feature),
     )
 
 
@@ -217,10 +230,12 @@ def _window(right: Right, current: Right) -> tuple[str, int]:
     """The time window whose buckets an event draws from, and its end (unix seconds, 0: never).
 
     Late events move only the current and the previous period (R20); older ones change reports, not counters.
+    Of a level the period's own counters say by how much it grows, so they are moved however late an event is.
     """
     span, ours = right.period, current.period
     assert span is not None, "a metered right has a period"
-    if ours is not None and span.end is not None and span != ours and span.end < ours.start:
+    level = right.feature is not None and right.feature.is_level()
+    if not level and ours is not None and span.end is not None and span != ours and span.end < ours.start:
         return "", 0
     interval = right.terms.interval if isinstance(right.terms, MeteredTerms) else "month"
     return keyspace.window(interval, span), _ends(interval, span)

@@ -114,12 +114,17 @@ def _refuse_senseless(event: Usage, request: Request, right: Right, now: datetim
         return
     refusal = usage.refusal(event, right.feature, now=now) or _quantity_refusal(right.feature, request)
     if refusal is not None:
-        raise errors.invalid(refusal.pointer, refusal.detail)
+        raise _invalid(refusal)
+
+
+def _invalid(refusal: Refusal) -> errors.InvalidError:
+    return errors.invalid(refusal.pointer, refusal.detail)
 
 
 def _quantity_refusal(feature: Feature, request: Request) -> Refusal | None:
-    if feature.aggregation == "count" and request.quantity != 10**feature.decimals:
-        detail = f"{feature.id} counts calls: each is consumed by itself, with a quantity of 1."
+    counted = {"count": "calls", "unique": "values"}.get(feature.aggregation)
+    if counted is not None and request.quantity != 10**feature.decimals:
+        detail = f"{feature.id} counts {counted}: each is consumed by itself, with a quantity of 1."
         return Refusal("invalid", "/quantity", detail)
     if request.quantity == 0:
         return Refusal("invalid", "/quantity", "There is nothing to consume: the quantity is at least 1.")
@@ -200,6 +205,9 @@ async def _answer(context: Context, asked: _Asked, use: Use, found: Found) -> Co
         raise errors.IdempotencyMismatchError(detail)
     if found.outcome == "overflow":
         raise errors.invalid("/quantity", "With this quantity the tenant's counter would pass its bound.")
+    feature = asked.standing.right.feature
+    if found.outcome == "crowded" and feature is not None:
+        raise _invalid(usage.crowded(feature))
     if found.outcome == "stale":
         await context.snapshots.renew(asked.wanted.tenant_id)
         return None

@@ -76,4 +76,5 @@ def of_use(right: Right, entity_id: str | None, found: Sequence[int]) -> Levels:
             next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
         ),
         grants=tuple(rest[:place] + rest[place + 1 : count + 1]),
+        seen=next(used, 0),  # a unique meter alone has one more
     )

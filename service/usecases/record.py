@@ -14,7 +14,7 @@ import msgspec
 
 from policies import errors, limits, usage
 from policies.entitlement import Right, Snapshot
-from policies.model import Offer
+from policies.model import Feature, Offer
 from policies.usage import Refusal, Usage
 from service.context import Context
 from service.usecases import booking, check
@@ -38,6 +38,7 @@ class _Item(msgspec.Struct):
 
     event: Usage
     digest: bytes
+    feature: Feature | None = None
     recording: Recording | None = None
     result: Result | None = None
 
@@ -139,6 +140,7 @@ async def _weigh(
     if isinstance(scaled, Refusal):
         return scaled
     right_now = await current.at(snapshot, event.feature_id, now)
+    item.feature = right.feature
     booked = booking.Booked(event=event, scaled=scaled, digest=item.digest, at=at, now=now)
     item.recording = booking.recording(booked, snapshot, right, right_now, rights.accounts)
     return None
@@ -178,6 +180,9 @@ async def _send(context: Context, items: Sequence[_Item], now: datetime) -> None
         elif status == "overflow":
             detail = "With this quantity the tenant's counter would pass its bound."
             refusal = Refusal("invalid", "/quantity", detail)
+            item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
+        elif status == "crowded" and item.feature is not None:
+            refusal = usage.crowded(item.feature)
             item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
 
 

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from policies import errors, limits, period, quantity
+from policies.model import LEVELS
 from service.context import Context
+from service.usecases import check
 from store import postgres
 from store import usage as usage_store
 from store.catalogs import Meaning
@@ -39,7 +41,11 @@ class Series(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The answer. `total` is None when the groups are features: their quantities do not add up."""
+    """The answer. A level (R21) has the hours in which it rose.
+
+    `total` is None where quantities do not add up: of different features, and of a level unless the span is
+    made of whole usage periods of one tenant.
+    """
 
     series: list[Series]
     total: Number | None
@@ -76,12 +82,30 @@ async def usage(context: Context, question: Question) -> Report:
             Series(key, [(at, quantity.render(found.get(at, 0), decimals[key])) for at in steps])
             for key, found in by_key.items()
         ],
-        total=None
-        if feature is None
-        else quantity.render(sum(int(point.quantity) for point in points), feature.decimals),
+        total=quantity.render(sum(int(point.quantity) for point in points), feature.decimals)
+        if feature is not None and await _adds_up(context, feature, span)
+        else None,
         events=sum(point.events for point in points),
         flushed_through=through,
     )
+
+
+async def _adds_up(context: Context, feature: Meaning, span: Span) -> bool:
+    """Whether the points of one feature are parts of a whole: those of a level are within a usage period."""
+    if feature.aggregation not in LEVELS:
+        return True
+    if span.tenant_id is None:
+        return False
+    offer, snapshot = check.active_offer(context), await context.snapshots.load(span.tenant_id)
+    at = span.start
+    for _ in range(limits.REPORT_PERIODS):
+        right = await check.resolve(context, offer, snapshot, feature.feature_id, at)
+        if right.period is None or right.period.start != at or right.period.end is None:
+            return False
+        at = right.period.end
+        if at >= span.end:
+            return at == span.end
+    return False
 
 
 def _span(question: Question, now: datetime) -> Span:

@@ -6,14 +6,17 @@
 -- ARGV[1] run_id of the server as the caller knows it, ARGV[2] life of marks in seconds
 -- then the number of accounts, and each (parts/buckets.lua); then the number of events, and each:
 --   account (from 1), measured quantity (scaled), its mark (parts/journal.lua), payload (one msgpack value),
+--   its value if the meter is `unique` (parts/meters.lua),
 --   number of caps, then per cap: place of the counters' key, field, end of life
 -- Reply: one integer per event: 0 accepted, 1 duplicate, 2 the id came with another body,
---   3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass its bound.
+--   3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass its bound,
+--   5 the period has as many values as are kept of it.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 3 us an event, as much again if it draws from grants, and 0.1 us for each full one that it passes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 --@include counters
 --@include buckets
+--@include meters
 --@include caps
 --@include journal
 at = 2
@@ -26,13 +29,15 @@ local NOTHING = {o = 0, x = 0}
 local replies = {}
 for e = 1, take_number() do
   local account, quantity = accounts[take_number()], take_number()
-  local mark, payload, caps = take_mark(), take(), take_caps()
+  local mark, payload, value = take_mark(), take(), take_value(account)
+  local caps = take_caps()
   if mark.before then replies[e] = repeated(mark)
   elseif account.stale then replies[e] = 3
   elseif highest(account, caps) + quantity > COUNTER_MAX then replies[e] = 4
+  elseif is_crowded(account, value) then replies[e] = 5
   else
-    local drawn = account.key and draw(account, quantity) or NOTHING
-    if account.key then book(account, drawn) end
+    local drawn = account.key and drawn_of(account, quantity, value) or NOTHING
+    if account.key then count(account, drawn, value) end
     grow_caps(caps, quantity)
     note(mark, '\146' .. payload .. packed(account, drawn)) -- a pair
     replies[e] = 0

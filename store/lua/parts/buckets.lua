@@ -1,6 +1,7 @@
 -- Accounts: the buckets of a feature of a tenant in one time window, drawn from and given back to.
 -- An account in ARGV: tenant, snapshot version, place of the key of its period's counters (0: it moves no counter),
 --   field prefix (`ai-tokens:`), overage units allowed (-1: without end), end of life of that key (unix seconds, 0: none),
+--   its meter (parts/meters.lua; if that is `unique`: place of the key of its values, how many there may be),
 --   number of finite buckets, then each in the order in which it is drawn: place of its key, field, size (scaled),
 --   end of life, name in the journal (one msgpack value; empty for the included bucket)
 -- policies.balance is the rule of draw and give_back, and tests hold the two together.
@@ -11,6 +12,11 @@ local function take_account()
   if account.key then
     ends[account.key] = life
     account.overage_field, account.excess_field = account.prefix .. 'o', account.prefix .. 'x'
+  end
+  account.meter = take()
+  if account.meter == 'unique' then
+    account.values, account.most = take_key(), take_number()
+    ends[account.values] = life
   end
   for b = 1, take_number() do
     local bucket = {key = take_key(), field = take(), size = take_number()}

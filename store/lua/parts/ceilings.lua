@@ -8,14 +8,16 @@ local function take_ceilings()
   return ceilings
 end
 
--- The levels that a decision goes by, after a place for the code: overage, excess, reserved, finite buckets, caps.
-local function standing(account, caps)
+-- The levels that a decision goes by, after a place for the code: overage, excess, reserved, finite buckets, caps,
+-- and how many events have the value, if there is one.
+local function standing(account, caps, value)
   local stand = {
     0, level(account.key, account.overage_field), level(account.key, account.excess_field),
     level(account.key, account.prefix .. 'r'),
   }
   for b = 1, #account do stand[4 + b] = level(account[b].key, account[b].field) end
   for c = 1, #caps do stand[4 + #account + c] = level(caps[c].key, caps[c].field) end
+  if value then stand[#stand + 1] = met(account, value) end
   return stand
 end
 

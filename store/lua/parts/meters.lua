@@ -1,0 +1,46 @@
+-- Meters: what an act draws. policies.meter is the rule, and tests hold the two together.
+--   sum      the measured quantity
+--   max      what the measured quantity has beyond all that was drawn in the period
+--   unique   the measured quantity, for a value that no event of the period had
+-- An act of a `unique` account says in ARGV, behind its payload: the field of its value, which counts its events.
+
+local function take_value(account)
+  if account.meter == 'unique' then return take() end
+end
+
+-- How many events of the period had the value.
+local function met(account, value) return level(account.values, value) end
+
+-- What would be drawn beyond what was drawn; what went past every right was not.
+local function asked(account, quantity, value)
+  if account.meter == 'max' then
+    local included = account[account.included]
+    return math.max(0, quantity - level(included.key, included.field) - level(account.key, account.overage_field))
+  end
+  return value and met(account, value) > 0 and 0 or quantity
+end
+
+-- Whether the period has as many values as are kept of it, and this is another one.
+local function is_crowded(account, value)
+  if not value or met(account, value) > 0 then return false end
+  local included = account[account.included]
+  local values = level(included.key, included.field) + level(account.key, account.overage_field)
+  return values + level(account.key, account.excess_field) >= account.most
+end
+
+-- What becomes of a quantity: where more fits than before, it was excess and becomes drawn.
+local function drawn_of(account, quantity, value)
+  local more = asked(account, quantity, value)
+  local drawn = draw(account, more)
+  if account.meter == 'max' then
+    local growth = math.max(0, more - level(account.key, account.excess_field))
+    drawn.x = growth - (more - drawn.x)
+  end
+  return drawn
+end
+
+-- Counts a draw, and that there is another event with the value.
+local function count(account, drawn, value)
+  book(account, drawn)
+  if value then grow(account.values, value, 1) end
+end
