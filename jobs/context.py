@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from service.clock import Clock
 from service.config import Config
+from service.context import Context
 from store.counters import Counters
 from store.link import Link
 from store.postgres import Pool
@@ -20,3 +21,5 @@ class JobContext:
     link: Link
     counters: Counters
     snapshots: Snapshots
+    uses: Context
+    """What use cases are given."""

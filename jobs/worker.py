@@ -13,12 +13,11 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from jobs.context import JobContext
 from jobs.schedule import JOBS, Job
 from policies import errors, limits
+from service import wiring
 from service.clock import Clock, SystemClock
 from service.config import Config
 from store import postgres
-from store.counters import Counters
 from store.link import Link, RedisAwayError
-from store.snapshots import Snapshots
 
 STOP_S = 5.0
 """How long jobs may go on after the order to stop; what is cut off is begun anew by the next worker."""
@@ -41,18 +40,19 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         verify=not config.redis_config_forbidden,
     )
     clock = clock or SystemClock()
-    snapshots = Snapshots(pool, link, now=clock.now)
+    uses = wiring.put_together(config, clock, pool, link)
     try:
         yield JobContext(
             config=config,
             clock=clock,
             pool=pool,
             link=link,
-            counters=Counters(link),
-            snapshots=snapshots,
+            counters=uses.counters,
+            snapshots=uses.snapshots,
+            uses=uses,
         )
     finally:
-        await snapshots.close()
+        await uses.snapshots.close()
         await link.close()
         await pool.close()
 

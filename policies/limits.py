@@ -230,6 +230,12 @@ FLUSH_EVENTS: Final = 10_000
 """Events of one flush transaction, or a little more."""
 FLUSH_INTERVAL_S: Final = 0.25
 """How often a flush begins."""
+INBOX_BYTES: Final = 8_000_000_000
+"""Usage that waits in Postgres while Redis is away: some 15,000,000 events; past it senders come again."""
+INBOX_BATCH: Final = 1_000
+"""Events of it that one transaction hands to the scripts."""
+INBOX_AGAIN_S: Final = 60
+"""After which it is handed on again, if it has not come back through the journal."""
 TRIM_DELAY_S: Final = 900
 """Journal entries stay this long after their commit, so that a restore of Postgres loses no usage."""
 DECISION_LOG_ENTRIES: Final = 20_000

@@ -21,6 +21,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """None: the instant of its arrival."""
     entity_id: str | None = None
     properties: Mapping[str, str] | None = None
+    arrived_at: datetime | None = None
+    """When it came, if it had to wait before it could be counted."""
+
+    def instant(self, now: datetime) -> datetime:
+        """When it was used."""
+        return self.timestamp or self.arrived_at or now
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -25,23 +25,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
     """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
     redis = link.Link(config.redis_url, verify=not config.redis_config_forbidden)
     pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
-    clock = clock or SystemClock()
-    known = catalogs.Catalogs(pool)
-    context = Context(
-        config=config,
-        clock=clock,
-        pool=pool,
-        keys=api_keys.KeyRing(pool),
-        counters=counters.Counters(redis),
-        consumer=consuming.Consumer(redis),
-        catalogs=known,
-        follower=Follower(known),
-        snapshots=snapshots.Snapshots(pool, redis, now=clock.now),
-        engine=Engine(on_fault=_log_fault),
-        rights=Rights(),
-        last_known=LastKnown(),
-        decisions=DecisionLog(pool, sample=config.decision_log_sample),
-    )
+    context = put_together(config, clock or SystemClock(), pool, redis)
     tasks: list[asyncio.Task[None]] = []
     try:
         await _refresh(context)
@@ -56,6 +40,26 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         await context.snapshots.close()
         await redis.close()
         await pool.close()
+
+
+def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.Link) -> Context:
+    """What use cases are given, on connections that are open."""
+    known = catalogs.Catalogs(pool)
+    return Context(
+        config=config,
+        clock=clock,
+        pool=pool,
+        keys=api_keys.KeyRing(pool),
+        counters=counters.Counters(redis),
+        consumer=consuming.Consumer(redis),
+        catalogs=known,
+        follower=Follower(known),
+        snapshots=snapshots.Snapshots(pool, redis, now=clock.now),
+        engine=Engine(on_fault=_log_fault),
+        rights=Rights(),
+        last_known=LastKnown(),
+        decisions=DecisionLog(pool, sample=config.decision_log_sample),
+    )
 
 
 def _log_fault(verdict: Verdict) -> None:

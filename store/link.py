@@ -174,7 +174,8 @@ class Link:
         """One round trip; whatever goes wrong is told to all who wait for it."""
         conversation = self._conversation
         try:
-            async with asyncio.timeout(self._timeout_s):
+            # One that was sent behind another has as much time more; if that one is too late, all are told.
+            async with asyncio.timeout(self._timeout_s * len(self._trips)):
                 conversation = conversation or await self._connect()
                 await self._round_trip(load, conversation)
         except RedisAwayError as error:

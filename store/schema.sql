@@ -277,6 +277,18 @@ create table usage_rejected (
 create index usage_rejected_by_tenant on usage_rejected (tenant_id, rejected_id);
 create index usage_rejected_by_age on usage_rejected (rejected_at);
 
+-- Usage that was accepted while Redis was away: a queue in front of the scripts, and the only place that has it.
+create table usage_inbox (
+  tenant_id        text not null,
+  digest           uuid not null,
+  fingerprint      integer not null,
+  arrived_at       timestamptz not null,
+  event            jsonb not null,                 -- policies.usage.Usage
+  sent_at          timestamptz,                    -- when a script took it; it stays until its key is in usage_keys
+  primary key (tenant_id, digest)
+);
+create index usage_inbox_by_arrival on usage_inbox (arrived_at);
+
 -- Journal entries whose digest did not match their content: kept, never counted, alarmed.
 create table journal_quarantine (
   shard            smallint not null,

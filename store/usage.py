@@ -58,7 +58,8 @@ class DecidedUse(msgspec.Struct, frozen=True):
     quantity: int
     event_at: datetime
     accepted_at: datetime
-    decided: Decision
+    decided: Decision | None
+    """None: no decision counted it."""
 
 
 class Rejected(msgspec.Struct, frozen=True, rename="camel"):
@@ -97,7 +98,7 @@ async def seen(
 
 
 async def decided_use(connection: postgres.Connection, tenant_id: str, digest: bytes) -> DecidedUse | None:
-    """The use of this digest; None if there is none, or it was not consumed."""
+    """The use of this digest; None if there is none."""
     params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest)}
     found: list[str] = await postgres.scalars(connection, sql.decided_use, params)
     return msgspec.json.decode(found[0], type=DecidedUse) if found else None

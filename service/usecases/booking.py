@@ -38,6 +38,8 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     at: datetime
     now: datetime
+    fingerprint: int | None = None
+    """As it came, where that is not as `fingerprint` says: a use that had to wait."""
 
 
 def digest(event: Usage) -> bytes:
@@ -106,12 +108,12 @@ def recording(
         quantity=booked.scaled,
         measured=meter.measured(right.feature, booked.scaled),
         event_at=journal.microseconds(booked.at),
-        accepted_at=journal.microseconds(booked.now),
+        accepted_at=journal.microseconds(event.arrived_at or booked.now),
         window=window,
         ends=ends,
         caps=caps,
         digest=booked.digest,
-        fingerprint=fingerprint(event, booked.scaled),
+        fingerprint=booked.fingerprint or fingerprint(event, booked.scaled),
         properties=dict(event.properties) if event.properties else None,
     )
     return Recording(

@@ -21,8 +21,9 @@ from policies.usage import Refusal, Usage
 from service import ids
 from service.context import Context
 from service.rights import Standing
-from service.usecases import booking, check, consumed_before, levels, record
+from service.usecases import booking, check, consumed_before, inbox, levels, record
 from store.consuming import Found, Use
+from store.inbox import Waiting
 from store.link import RedisAwayError
 from store.reading import FenceClosedError
 
@@ -92,7 +93,7 @@ async def consume(context: Context, wanted: Consume) -> Consumed:
         except FenceClosedError as error:
             raise _unavailable() from error
         except RedisAwayError as error:
-            return await _while_away(context, wanted, error)
+            return await _while_away(context, wanted, event, request, error)
         answer = await _answer(context, asked, use, found)
         if answer is not None:
             return answer
@@ -187,22 +188,35 @@ async def _without_counting(context: Context, wanted: Consume) -> Consumed | Non
     return Consumed(decision, consumed=result.status in ("accepted", "duplicate"))
 
 
-async def _while_away(context: Context, wanted: Consume, error: RedisAwayError) -> Consumed:
-    """Without Redis `whenUnavailable` decides, and nothing is counted (R29)."""
+async def _while_away(
+    context: Context, wanted: Consume, event: Usage, request: Request, error: RedisAwayError
+) -> Consumed:
+    """Without Redis `whenUnavailable` decides; what it allows waits in Postgres to be counted (R29)."""
     (decision,) = await check.check(context, (wanted,))
     if not decision.degraded:
         raise _unavailable() from error  # it is back: nobody knows whether this use was counted
-    return Consumed(decision, consumed=False)
+    if not decision.allowed:
+        return Consumed(decision, consumed=False)
+    identity = (event.tenant_id, booking.digest(event))
+    waiting = Waiting(identity, booking.fingerprint(event, request.quantity, request.context), event)
+    try:
+        found = await inbox.keep(context, [waiting], context.clock.now())
+    except errors.UnavailableError:
+        return Consumed(decision, consumed=False)
+    if found[identity] == "mismatch":
+        raise _mismatch(wanted)
+    return Consumed(decision, consumed=True)
 
 
 async def _answer(context: Context, asked: _Asked, use: Use, found: Found) -> Consumed | None:
     """What the script's reply comes to; None if it must be tried again on what holds now."""
     if found.outcome == "repeated":
         decision = await consumed_before.decision(context, asked.wanted.tenant_id, use.digest)
+        if decision is None:
+            (decision,) = await check.check(context, (asked.wanted,))
         return Consumed(decision, consumed=True)
     if found.outcome == "mismatch":
-        detail = f"The id {asked.wanted.event_id} came before with another body."
-        raise errors.IdempotencyMismatchError(detail)
+        raise _mismatch(asked.wanted)
     if found.outcome == "overflow":
         raise errors.invalid("/quantity", "With this quantity the tenant's counter would pass its bound.")
     feature = asked.standing.right.feature
@@ -247,6 +261,10 @@ def _decided(context: Context, asked: _Asked, counted: Levels, *, counted_it: bo
             return None
     context.decisions.note(decision, asked.standing, asked.request, counted)
     return Consumed(decision, consumed=counted_it)
+
+
+def _mismatch(wanted: Consume) -> errors.IdempotencyMismatchError:
+    return errors.IdempotencyMismatchError(f"The id {wanted.event_id} came before with another body.")
 
 
 def _unavailable() -> errors.UnavailableError:

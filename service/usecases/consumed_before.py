@@ -16,11 +16,14 @@ from service.context import Context
 from service.usecases import levels, past
 from service.usecases.past import Then
 from store import postgres, usage
+from store.staging import Decision as Decided
 from store.usage import DecidedUse
 
 
-async def decision(context: Context, tenant_id: str, digest: bytes) -> Decision:
-    """The decision of a use that was consumed, as it was answered.
+async def decision(context: Context, tenant_id: str, digest: bytes) -> Decision | None:
+    """The decision of a use that was consumed, as it was answered; None if it was allowed without one.
+
+    That is so where Redis was away, or Cedar could not decide.
 
     Errors: KeyExpiredError once limits.IDEMPOTENCY_HOURS are over; IdempotencyMismatchError for the id of
     something else; UnavailableError when it cannot be read now.
@@ -34,13 +37,15 @@ async def decision(context: Context, tenant_id: str, digest: bytes) -> Decision:
             hours = limits.IDEMPOTENCY_HOURS
             detail = f"The answer was kept for {hours} hours; it was counted then, and is not counted again."
             raise errors.KeyExpiredError(detail)
+        if use.decided is None:
+            return None
         then = await past.facts(
             connection, tenant_id, use.feature_id, use.accepted_at, catalog=use.decided.catalog
         )
-    return _again(use, then)
+    return _again(use, use.decided, then)
 
 
-def _again(use: DecidedUse, then: Then) -> Decision:
+def _again(use: DecidedUse, decided: Decided, then: Then) -> Decision:
     known = msgspec.structs.replace(then, snapshot=_as_known(then.snapshot, use))
     right = known.right(use.event_at)
     entity_id = use.entity_id or None
@@ -51,12 +56,12 @@ def _again(use: DecidedUse, then: Then) -> Decision:
             feature_id=use.feature_id,
             quantity=use.quantity,
             entity_id=entity_id,
-            context=use.decided.context,
+            context=decided.context,
         ),
-        levels.of_use(right, entity_id, use.decided.levels),
+        levels.of_use(right, entity_id, decided.levels),
         now=use.accepted_at,
-        decision_id=use.decided.decision_id,
-        catalog_hash=use.decided.catalog,
+        decision_id=decided.decision_id,
+        catalog_hash=decided.catalog,
     )
 
 

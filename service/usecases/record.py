@@ -17,10 +17,11 @@ from policies.entitlement import Right, Snapshot
 from policies.model import Feature, Offer
 from policies.usage import Refusal, Usage
 from service.context import Context
-from service.usecases import booking, check
+from service.usecases import booking, check, inbox
 from store import postgres
 from store import usage as usage_store
 from store.counters import Recording
+from store.inbox import Waiting
 
 Status = Literal["accepted", "duplicate", "rejected", "retry"]
 
@@ -39,6 +40,8 @@ class _Item(msgspec.Struct):
     event: Usage
     digest: bytes
     feature: Feature | None = None
+    fingerprint: int | None = None
+    """Of one that waited in the inbox."""
     recording: Recording | None = None
     result: Result | None = None
 
@@ -61,14 +64,21 @@ class _Rights:
         return right
 
 
-async def record(context: Context, events: Sequence[Usage]) -> tuple[list[Result], datetime]:
+async def record(
+    context: Context, events: Sequence[Usage], *, waited: Sequence[Waiting] = ()
+) -> tuple[list[Result], datetime]:
     """Records events; gives their results in order, and the instant by which all of them were kept.
+
+    While Redis is away they are kept in Postgres instead, to be counted later. `waited` are those that were,
+    for each event in order: they stay there until they are counted.
 
     An event without an id has an empty `event_id`; one is made. Errors: UnavailableError when a tenant is in
     no cache and Postgres is away, or no catalog is active; nothing is recorded then.
     """
     now = context.clock.now()
     items = [_item(event) for event in events]
+    for item, one in zip(items, waited, strict=False):
+        item.fingerprint = one.fingerprint
     await _prepare(context, items, now)
     await _send(context, items, now)
     stale = [item for item in items if item.result is None]
@@ -78,6 +88,8 @@ async def record(context: Context, events: Sequence[Usage]) -> tuple[list[Result
                 await context.snapshots.renew(tenant_id)
             await _prepare(context, stale, now)
             await _send(context, stale, now)
+    if not waited:
+        await _keep_aside(context, items, now)
     results = [item.result or Result(event_id=item.event.event_id, status="retry") for item in items]
     return results, context.clock.now()
 
@@ -108,7 +120,7 @@ async def _prepare(context: Context, items: Sequence[_Item], now: datetime) -> N
     offer = check.active_offer(context)
     rights, current = _Rights(context, offer), _Rights(context, offer)
     snapshots = await _snapshots(context, {item.event.tenant_id for item in items})
-    for item in sorted(items, key=lambda item: item.event.timestamp or now):
+    for item in sorted(items, key=lambda item: item.event.instant(now)):
         refusal = await _weigh(rights, current, item, snapshots[item.event.tenant_id], now)
         if refusal is not None:
             item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
@@ -130,9 +142,9 @@ async def _weigh(
     event = item.event
     if not snapshot.known:
         return Refusal("invalid", "/tenantId", f"There is no tenant {event.tenant_id}.")
-    at = event.timestamp or now
+    at = event.instant(now)
     right = await rights.at(snapshot, event.feature_id, at)
-    refusal = usage.refusal(event, right.feature, now=now)
+    refusal = usage.refusal(event, right.feature, now=event.arrived_at or now)
     if refusal is not None:
         return refusal
     assert right.feature is not None, "an unknown feature was refused"
@@ -142,6 +154,8 @@ async def _weigh(
     right_now = await current.at(snapshot, event.feature_id, now)
     item.feature = right.feature
     booked = booking.Booked(event=event, scaled=scaled, digest=item.digest, at=at, now=now)
+    if item.fingerprint is not None:
+        booked = msgspec.structs.replace(booked, fingerprint=item.fingerprint)
     item.recording = booking.recording(booked, snapshot, right, right_now, rights.accounts)
     return None
 
@@ -149,7 +163,7 @@ async def _weigh(
 async def _find_old(context: Context, items: Sequence[_Item], now: datetime) -> None:
     """Events older than the marks in Redis are looked up in Postgres before they are sent (R26)."""
     edge = now - timedelta(hours=limits.MARK_HOURS)
-    old = [item for item in items if item.event.timestamp is not None and item.event.timestamp < edge]
+    old = [item for item in items if item.event.instant(now) < edge]
     if not old:
         return
     ids = [(item.event.tenant_id, item.digest) for item in old]
@@ -184,6 +198,35 @@ async def _send(context: Context, items: Sequence[_Item], now: datetime) -> None
         elif status == "crowded" and item.feature is not None:
             refusal = usage.crowded(item.feature)
             item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
+
+
+async def _keep_aside(context: Context, items: Sequence[_Item], now: datetime) -> None:
+    """What Redis may not have counted goes to the inbox; with Postgres away too its sender comes again."""
+    away = {
+        (item.event.tenant_id, item.digest): item
+        for item in items
+        if item.recording is not None and item.result is not None and item.result.status == "retry"
+    }
+    if not away:
+        return
+    waiting = [
+        Waiting(identity, item.recording.fingerprint, item.event)
+        for identity, item in away.items()
+        if item.recording is not None
+    ]
+    with contextlib.suppress(errors.UnavailableError):
+        found = await inbox.keep(context, waiting, now)
+        for identity, item in away.items():
+            item.result = _kept(item, found[identity])
+        for item in items:
+            if item.result is not None and item.result.status == "retry" and item.recording is not None:
+                item.result = _repeated(item, same=True)  # it stands twice among them
+
+
+def _kept(item: _Item, how: inbox.Kept) -> Result:
+    if how == "accepted":
+        return Result(event_id=item.event.event_id, status="accepted")
+    return _repeated(item, same=how == "duplicate")
 
 
 def _repeated(item: _Item, *, same: bool) -> Result:

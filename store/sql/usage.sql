@@ -5,13 +5,13 @@ from usage_keys k join unnest(%(tenants)s::text[], %(digests)s::uuid[]) as w (te
 where k.ingested_month >= %(horizon)s;
 
 -- name: decided_use
--- A use that was consumed, as one JSON document (store.usage.DecidedUse).
+-- A use, and what it was decided on if it was consumed, as one JSON document (store.usage.DecidedUse).
 select jsonb_build_object(
   'feature_id', feature_id, 'entity_id', entity_id, 'quantity', quantity, 'event_at', event_at,
   'accepted_at', accepted_at, 'decided', decided
 )::text
 from usage_events
-where tenant_id = %(tenant_id)s and digest = %(digest)s and decided is not null;
+where tenant_id = %(tenant_id)s and digest = %(digest)s;
 
 -- name: insert_rejected
 insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)
@@ -31,8 +31,9 @@ order by 1, 2
 limit %(limit)s;
 
 -- name: flushed_through
--- Everything acknowledged before this instant is in Postgres: for one shard, or for all.
-select min(drained_at) from flush_cursors
+-- Everything acknowledged before this instant is in the reports: for one shard, or for all. What waits in the inbox
+-- was acknowledged when it arrived.
+select least(min(drained_at), (select min(arrived_at) from usage_inbox)) from flush_cursors
 where %(shard)s::smallint is null or shard = %(shard)s
 having count(drained_at) = case when %(shard)s::smallint is null then 256 else 1 end;
 

@@ -35,6 +35,7 @@ async def run_flush(context):
         link=context.counters.link,
         counters=context.counters,
         snapshots=context.snapshots,
+        uses=context,
     )
     return await flush.run(worker, context.clock.now())
 
@@ -204,6 +205,9 @@ async def test_without_redis_metered_features_answer_as_declared_and_say_so(acme
     projects = await ask(acme, "max-projects")
     assert projects["outcome"] == "allowed"
     body = {"tenantId": "acme", "serviceId": "tests", "featureId": "ai-tokens", "quantity": 1}
+    waits = await acme.post("/v1/usage", json=body)
+    assert (waits.status_code, waits.json()["accepted"]) == (202, 1)
+    await context.pool.close()
     refused = await acme.post("/v1/usage", json=body)
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) <= 2

@@ -44,6 +44,7 @@ class Story:
             link=self.context.counters.link,
             counters=self.context.counters,
             snapshots=self.context.snapshots,
+            uses=self.context,
         )
         await flush.run(worker, self.clock.now())
         url = "/v1/reports/usage?tenantId=acme&featureId=ai-tokens&step=month"

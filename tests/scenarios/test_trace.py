@@ -73,6 +73,7 @@ async def flush_for_ever(context: Context) -> None:
         link=context.counters.link,
         counters=context.counters,
         snapshots=context.snapshots,
+        uses=context,
     )
     while True:
         await flush.run(worker, context.clock.now())

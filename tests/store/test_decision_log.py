@@ -27,7 +27,7 @@ async def kept(context) -> int:
 def worker(context) -> JobContext:
     return JobContext(
         config=context.config, clock=context.clock, pool=context.pool, link=context.counters.link,
-        counters=context.counters, snapshots=context.snapshots,
+        counters=context.counters, snapshots=context.snapshots, uses=context,
     )  # fmt: skip
 
 

@@ -73,6 +73,7 @@ async def test_the_job_names_the_active_catalog_again(counting: Context, catalog
         link=counting.counters.link,
         counters=counting.counters,
         snapshots=counting.snapshots,
+        uses=counting,
     )
     await counting.snapshots.say_again()
     for told in (None, "sha256:old"):
