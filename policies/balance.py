@@ -36,6 +36,8 @@ class Levels(msgspec.Struct, frozen=True, kw_only=True):
     """How much each generation got; it follows from the counters of those periods (policies.rollover)."""
     seen: int = 0
     """Of a unique meter: how many events of the period had the value that is used now."""
+    kept: int = 0
+    """Of a period that is over: what the next one has of the included quantity."""
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -193,7 +195,7 @@ def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[G
         return Balance(
             granted=None, drawn=drawn, reserved=levels.reserved, remaining=None, overage=0, limit=None
         )
-    granted = max(included, levels.included) + granted_extra(levels, grants)
+    granted = max(included - levels.kept, levels.included) + granted_extra(levels, grants)
     return Balance(
         granted=granted,
         drawn=drawn,

@@ -8,18 +8,20 @@ Overage that came before the plan gave more counts against what it includes now,
 (R15); overage that came before a grant stays overage, since its events could not draw from that grant.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
 
-from policies import grant, limits
+from policies import grant, limits, rollover
 from policies.balance import Levels
 from policies.entitlement import Right, Snapshot
 from policies.grant import INCLUDED_PRIORITY, Grant
 from policies.model import MeteredTerms
 from policies.period import Period
+from policies.rollover import Link
 
 _SHOWN_AFTER_END: Final = timedelta(days=limits.EVENT_AGE_DAYS)
 
@@ -28,7 +30,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """One bucket and its books."""
 
     bucket: str
-    """`included`, `overage`, `excess`, or the id of a grant."""
+    """`included`, `overage`, `excess`, `rollover` (and `rollover-2` ...), or the id of a grant."""
     priority: int | None
     """Lower draws first; None for overage and excess, which come last."""
     granted: int | None
@@ -67,8 +69,66 @@ def of(
     assert right.period is not None, "a metered right has a period"
     included, overage, excess = _of_period(right, levels, right.period)
     before = grant.before_included(grants, right.period)
-    own = [_of_grant(one, used[one.id], at) for one in grants]
-    return (*own[:before], included, *own[before:], overage, excess)
+    found = [_of_grant(one, used[one.id], at) for one in grants]
+    found.insert(before, included)
+    for number, (link, amounts) in enumerate(_generations(right, levels), start=1):
+        lives = Period(right.period.start, link.expires_at)
+        ahead = grant.before(grants, rollover.PRIORITY, lives, rollover.name(number))
+        found.insert(ahead, _carried(rollover.name(number), lives, *amounts))
+    return (*found, overage, excess)
+
+
+def of_ended(right: Right, levels: Levels, link: Link, handed_on: Sequence[int]) -> tuple[Bucket, ...]:
+    """The books of a period that ended, of what later periods may have something of.
+
+    `right` held in it, `link` is what it said at its end, and `handed_on` what the next period got or used of
+    its included quantity, then of each of its generations. The rest has expired.
+    """
+    assert right.period is not None, "a metered right has a period"
+    carried = handed_on[0] if handed_on else 0
+    used = min(levels.included + levels.overage, max(link.included, levels.included) - carried)
+    expired = max(link.included, levels.included) - carried - used
+    included = Bucket(
+        bucket="included",
+        priority=INCLUDED_PRIORITY,
+        granted=used + carried + expired,
+        used=used,
+        expired=expired,
+        carried=carried,
+        remaining=0,
+        effective_at=right.period.start,
+        expires_at=right.period.end,
+    )
+    found = [included]
+    for number, (_, (got, drawn)) in enumerate(_generations(right, levels), start=1):
+        on = handed_on[number] if number < len(handed_on) else 0
+        one = _carried(rollover.name(number), right.period, got, drawn)
+        expired = max(got, drawn) - drawn - on
+        found.insert(0, msgspec.structs.replace(one, carried=on, expired=expired, remaining=0))
+    return (
+        *found,
+        _given_as_used("overage", levels.included + levels.overage - used, right.period),
+        _given_as_used("excess", levels.excess, right.period),
+    )
+
+
+def _generations(right: Right, levels: Levels) -> Iterator[tuple[Link, tuple[int, int]]]:
+    """What each earlier period carried, and what was drawn of it."""
+    amounts = zip_longest(levels.carried, levels.rollover, fillvalue=0)
+    return zip(right.rollover, amounts, strict=False)
+
+
+def _carried(bucket: str, lives: Period, got: int, drawn: int) -> Bucket:
+    granted = max(got, drawn)
+    return Bucket(
+        bucket=bucket,
+        priority=rollover.PRIORITY,
+        granted=granted,
+        used=drawn,
+        remaining=granted - drawn,
+        effective_at=lives.start,
+        expires_at=lives.end,
+    )
 
 
 def _of_period(right: Right, levels: Levels, span: Period) -> tuple[Bucket, Bucket, Bucket]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from policies import balance, coverage, decide, entitlement, model, quantity
+from policies import balance, coverage, decide, entitlement, model, quantity, rollover
+from policies import grant as grants
 from policies.balance import Levels
 from policies.cases import Expect, Given, TableCase
 from policies.coverage import Coverage, Seen
@@ -181,8 +182,13 @@ def _overrides(given: Given, begun: datetime) -> Iterator[Override]:
 def _levels(right: Right, case: TableCase) -> Levels:
     """The counters: what was used in the period from bucket to bucket, and what each cap's window holds."""
     given, feature_id = case.given, case.when.feature_id
+    carried = tuple(filter(None, (given.rollover.get(feature_id),)))
     room = balance.capacity(
-        right.terms, overage=right.has_overage, grants=right.grants, before=right.grants_before
+        right.terms,
+        overage=right.has_overage,
+        grants=right.grants,
+        before=right.grants_before,
+        carried=[(size, _before_carried(right)) for size in carried],
     )
     drawn = balance.draw(room, Levels(), given.usage.get(feature_id, 0))
     caps = right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
@@ -193,8 +199,16 @@ def _levels(right: Right, case: TableCase) -> Levels:
         overage=drawn.overage,
         excess=drawn.excess,
         grants=drawn.grants,
+        rollover=drawn.rollover,
+        carried=carried,
         caps=tuple((of_entity if cap.per == "entity" else of_tenant).get(cap.interval, 0) for cap in caps),
     )
+
+
+def _before_carried(right: Right) -> int:
+    """How many of the grants are drawn before what the period before carried."""
+    assert right.period is not None, "only a metered feature carries"
+    return grants.before(right.grants, rollover.PRIORITY, right.period, rollover.name(1))
 
 
 def _differences(expect: Expect, decision: Decision, right: Right) -> Iterator[Difference]:

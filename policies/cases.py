@@ -48,6 +48,8 @@ class Given(Noun, frozen=True):
     trial: bool = False
     usage: dict[str, int] = msgspec.field(default_factory=dict)
     """By feature id: what was drawn in the current period, whatever the windows of caps hold of it."""
+    rollover: dict[str, int] = msgspec.field(default_factory=dict)
+    """By feature id: what the period before carried into the current one."""
     cap_usage: dict[str, Windows] = msgspec.field(default_factory=dict)
     """By feature id: what the tenant used in the windows of its caps."""
     entity_usage: dict[str, dict[str, Windows]] = msgspec.field(default_factory=dict)

@@ -27,7 +27,7 @@ from policies.model import (
 )
 from policies.override import Override
 
-SourceKind = Literal["plan", "fallbackPlan", "addon", "grant", "override"]
+SourceKind = Literal["plan", "fallbackPlan", "addon", "grant", "override", "rollover"]
 Term = Literal["included", "upTo", "value"]
 Given = int | bool | str | None
 """Scaled where it is a quantity; None is unlimited."""

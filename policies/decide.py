@@ -137,7 +137,8 @@ def facts_of(right: Right, levels: Levels, part: Slice) -> Facts:
     terms, granted = right.terms, 0
     if isinstance(terms, MeteredTerms) and terms.included is not None:
         # What was drawn from a bucket that gives less now is granted all the same (R15).
-        granted = max(terms.included, levels.included) + balance.granted_extra(levels, right.grants)
+        included = max(terms.included - levels.kept, levels.included)
+        granted = included + balance.granted_extra(levels, right.grants)
     tags = tuple([(tag, right.metadata[tag]) for tag in part.tags if tag in right.metadata])
     return _facts(
         terms, right.plan_terms, granted, _Standing(right.billing_status, right.trial, right.entitled, tags)

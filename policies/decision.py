@@ -55,11 +55,11 @@ class ClauseLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SourceLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One thing that a right comes from: the plan, an add-on, a grant, an override."""
+    """One thing that a right comes from: plan, add-on, grant, override, or what a period left over."""
 
     kind: SourceKind
     id: str
-    """The plan's or add-on's version, the grant's or override's id."""
+    """The plan's or add-on's version, the grant's or override's id, the name of what rolled over."""
     term: Term
     value: Number | bool | dict[str, Any] | None
     """`unlimited` for a quantity without end."""

@@ -6,10 +6,11 @@ same request is allowed. Amounts are read off the ceilings of the decision table
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import zip_longest
 
 import msgspec
 
-from policies import decide, entitlement, message, meter, quantity
+from policies import decide, entitlement, message, meter, period, quantity, rollover
 from policies.balance import Levels
 from policies.combine import Held, Source
 from policies.decide import Request
@@ -19,6 +20,7 @@ from policies.entitlement import Right
 from policies.grant import Grant
 from policies.model import AddonVersion, Feature, MeteredTerms, PlanVersion
 from policies.period import Period
+from policies.rollover import Counted
 
 TOLD = 3
 """Changes that the sentence speaks of; the rest stands in the data."""
@@ -77,14 +79,32 @@ def complete(
             engine=engine, right=right, request=request, levels=levels or Levels(), now=now, sold=sold
         )
         flip = _flip(asked)
-    return msgspec.structs.replace(decision, derivation=derivation(right), would_allow=flip)
+    return msgspec.structs.replace(decision, derivation=derivation(right, levels), would_allow=flip)
 
 
-def derivation(right: Right) -> Derivation:
-    """Every source of a right, and the rule that combined them."""
+def derivation(right: Right, levels: Levels | None = None) -> Derivation:
+    """Every source of a right, and the rule that combined them; by `levels` also what was left over."""
+    sources = (*right.sources, *(_left_over(right, levels) if levels else ()))
     return Derivation(
-        rule=right.rule, sources=tuple(_source_line(source, right.feature) for source in right.sources)
+        rule=right.rule, sources=tuple(_source_line(source, right.feature) for source in sources)
     )
+
+
+def _left_over(right: Right, levels: Levels) -> Iterator[Source]:
+    """What each earlier period carried into this one, by the line of the plan that let it roll over."""
+    generations = zip_longest(levels.carried, levels.rollover, fillvalue=0)
+    for number, (link, amounts) in enumerate(zip(right.rollover, generations, strict=False), start=1):
+        if max(amounts) > 0:
+            yield Source(
+                kind="rollover",
+                id=rollover.name(number),
+                term="included",
+                value=max(amounts),
+                source=link.source,
+                reason=f"left over from the period that began on {period.written(link.window.start)}",
+                starts_at=right.period.start if right.period else None,
+                ends_at=link.expires_at,
+            )
 
 
 def _flip(asked: _Asked) -> Flip | None:
@@ -228,6 +248,7 @@ def _levels_then(asked: _Asked, right: Right, at: datetime) -> Levels:
         return span is not None and (span.end is None or span.end > at)
 
     same = stays(asked.right.period)
+    drawn, carried = (asked.levels.rollover, asked.levels.carried) if same else ((), _carried(asked, right))
     used = dict(zip((grant.id for grant in asked.right.grants), asked.levels.grants, strict=False))
     return Levels(
         included=asked.levels.included if same else 0,
@@ -236,7 +257,18 @@ def _levels_then(asked: _Asked, right: Right, at: datetime) -> Levels:
         caps=_capped(asked, right, stays),
         grants=tuple(used.get(grant.id, 0) for grant in right.grants),
         seen=asked.levels.seen if same else 0,
+        rollover=drawn,
+        carried=carried,
     )
+
+
+def _carried(asked: _Asked, right: Right) -> tuple[int, ...]:
+    """What the present period carries into that of a later right if nothing more is used."""
+    if not right.rollover or right.rollover[0].window != asked.right.period:
+        return ()
+    levels = asked.levels
+    counted = Counted(drawn=levels.included + levels.overage, generations=levels.rollover)
+    return rollover.carried(right.rollover[0], counted, levels.carried)[: len(right.rollover)]
 
 
 def _counted_alike(right: Right, plan: PlanVersion) -> bool:

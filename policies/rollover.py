@@ -27,6 +27,7 @@ from policies.period import Period
 PRIORITY: Final = 90
 Late = Literal[0, 1, 2]
 """0 in its time, 1 after the period's end, 2 after the seal."""
+SEALED: Final = 2
 _INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -143,7 +144,7 @@ def lateness(window: Period, now: datetime) -> Late:
     """How late is an act of now that belongs into this period?"""
     if window.end is None or now < window.end:
         return 0
-    return 1 if now < window.end + timedelta(seconds=limits.ROLLOVER_GRACE_S) else 2
+    return 1 if now < window.end + timedelta(seconds=limits.ROLLOVER_GRACE_S) else SEALED
 
 
 def sizes(links: Sequence[Link], counted: Sequence[Counted]) -> tuple[int, ...]:

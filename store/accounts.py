@@ -3,6 +3,7 @@
 import msgspec
 
 from policies.meter import Meter
+from policies.rollover import Late
 
 
 class GrantBucket(msgspec.Struct, frozen=True, array_like=True):
@@ -21,7 +22,29 @@ class BucketRoom(msgspec.Struct, frozen=True):
     size: int
     life: int
     grant: GrantBucket | None = None
-    """None: what the plan includes."""
+    generation: int = 0
+    """Of what earlier periods carried: which. Without it and without a grant it is what the plan includes."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A period of which something goes on into the next one (policies.rollover.Link)."""
+
+    window: str
+    included: int
+    max: int
+    lasts: int
+
+
+class Carrying(msgspec.Struct, frozen=True):
+    """What earlier periods carried into the account's, and what the next one may have of it."""
+
+    links: tuple[Link, ...]
+    """Newest first; the size of each generation follows from their counters."""
+    ends: int
+    """When the account's own period ends, in microseconds since 1970; 0: never."""
+    late: Late = 0
+    after: Link | None = None
+    """The account's own period, with the window of the next one, once that has begun."""
 
 
 class Account(msgspec.Struct, frozen=True, cache_hash=True):
@@ -41,6 +64,7 @@ class Account(msgspec.Struct, frozen=True, cache_hash=True):
     """In the order in which they are drawn."""
     meter: Meter = "sum"
     """How what is drawn is worked out; all but a sum have no finite bucket beside the included one."""
+    carrying: Carrying | None = None
 
 
 class CapMove(msgspec.Struct, frozen=True, array_like=True):

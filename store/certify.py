@@ -179,16 +179,24 @@ async def _put_all_back(
     counters = Counters(link)
     await _drop_counters(link, frozenset(shards))
     async for sums in _pages(connection, sql.counters, params, _Sum):
-        await counters.send_all([command for item in sums for command in _put_back(item)])
+        await counters.send_all(_put_back(sums))
     async for versions in _pages(connection, sql.versions, params, _Version):
         await counters.set_versions({item.tenant_id: item.snapshot_version for item in versions})
 
 
-def _put_back(item: _Sum) -> list[Command]:
-    key = keyspace.counters(keyspace.shard_of(item.tenant_id), item.tenant_id, item.time_window)
-    commands: list[Command] = [("HSET", key, item.field, item.used)]
-    if item.ends:
-        commands.append(("EXPIREAT", key, item.ends + int(COUNTER_LIFE.total_seconds())))
+def _put_back(sums: Sequence[_Sum]) -> list[Command]:
+    """Each counter, and of each window how long the one in it is kept that is needed longest."""
+    commands: list[Command] = []
+    ends: dict[str, int] = {}
+    for item in sums:
+        key = keyspace.counters(keyspace.shard_of(item.tenant_id), item.tenant_id, item.time_window)
+        commands.append(("HSET", key, item.field, item.used))
+        if item.ends:
+            ends[key] = max(item.ends, ends.get(key, 0))
+    for key, end in ends.items():
+        life = end + int(COUNTER_LIFE.total_seconds())
+        # A page before may have had it: the first end, or a later one.
+        commands += [("EXPIREAT", key, life, "NX"), ("EXPIREAT", key, life, "GT")]
     return commands
 
 

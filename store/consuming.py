@@ -67,6 +67,8 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     """Overage, excess, reserved units of the period, the account's finite buckets, the use's caps.
 
     Of a unique meter then the number of events that had the value.
+    Of an account that something may be carried into or from: also the size of each generation, the latest
+    first, and what the next period has of what this one included.
     """
     catalog: str | None
     """The hash of the active catalog, as Redis was told."""
@@ -146,7 +148,8 @@ class Consumer:
 
 def _weight(use: Use) -> int:
     """The number of words that it adds to a trip, or a few more."""
-    return 24 + 6 * len(use.account.finite) + 4 * len(use.caps)
+    links = use.account.carrying.links if use.account.carrying else ()
+    return 30 + 6 * len(use.account.finite) + 4 * len(use.caps) + 5 * len(links)
 
 
 def _command(shard: int, batch: Sequence[_Waiting], run_id: str) -> Command:

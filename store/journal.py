@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from policies.rollover import Late
 from store.accounts import CapMove, GrantBucket
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,11 +29,14 @@ class Draw(msgspec.Struct, frozen=True, array_like=True):
     excess: int
     grants: tuple[tuple[GrantBucket, int], ...] = ()
     """The grants that take part, and how much."""
+    rollover: tuple[tuple[int, int], ...] = ()
+    """The same of the generations of what earlier periods carried."""
 
     @property
     def total(self) -> int:
         """The units of all buckets together."""
-        return self.included + self.overage + self.excess + sum(amount for _, amount in self.grants)
+        named = sum(amount for _, amount in (*self.grants, *self.rollover))
+        return self.included + self.overage + self.excess + named
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True):
@@ -86,6 +90,8 @@ class JournalEvent(RecordEvent, frozen=True, array_like=True):
     """Of a consume or reserve."""
     rise: Rise | None = None
     """Of a meter with a level (R21)."""
+    late: Late = 0
+    """How late it came for a period that carries something (policies.rollover)."""
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):

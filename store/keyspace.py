@@ -107,9 +107,20 @@ def letter(interval: Interval) -> str:
 def bucket_field(feature_id: str, bucket: str) -> str:
     """The field of a bucket's drawn quantity; bucket is `i` (included), `o` (overage) or `x` (excess).
 
-    `r` is what open reservations hold in the buckets of a period, all together.
+    `r` is what open reservations hold in the buckets of a period, all together; `l` what came too late to
+    change what the period carries (policies.rollover).
     """
     return f"{feature_id}:{bucket}"
+
+
+def generation_field(feature_id: str, number: int) -> str:
+    """The field of what was drawn from a generation of what earlier periods carried into a window."""
+    return f"{feature_id}:v{number}"
+
+
+def late_field(field: str) -> str:
+    """The field of what of a generation was drawn after the seal of its period."""
+    return f"{field}:l"
 
 
 def reserved_field(field: str) -> str:

@@ -6,11 +6,12 @@ from typing import Final
 
 import msgspec
 
-from policies import balance, limits
+from policies import balance, limits, rollover
 from policies.balance import Levels
 from policies.entitlement import Right, Snapshot
 from policies.model import MeteredTerms
 from policies.period import Period
+from policies.rollover import Counted
 from store import keyspace, postgres, queries
 
 sql = queries.Queries("past")
@@ -26,6 +27,11 @@ class _Drawn(msgspec.Struct, frozen=True):
 
 class _FromGrant(msgspec.Struct, frozen=True):
     grant_id: str
+    amount: int
+
+
+class _FromGeneration(msgspec.Struct, frozen=True):
+    generation: int
     amount: int
 
 
@@ -82,12 +88,15 @@ async def levels(
         entity = entity_id if cap.per == "entity" else None
         known = cap.per == "tenant" or entity_id is not None
         used.append(await _measured(connection, whose | {"entity_id": entity}, spans) if known else 0)
+    generations, carried = await _carried(connection, right, whose, period)
     return Levels(
         included=drawn.included,
         overage=drawn.overage,
         excess=drawn.excess,
         caps=tuple(used),
         grants=await _from_grants(connection, right, whose),
+        rollover=generations,
+        carried=carried,
     )
 
 
@@ -135,3 +144,33 @@ async def _from_grants(
     rows = await postgres.rows(connection, sql.drawn_from_grants, params | lives, _FromGrant)
     amounts = {row.grant_id: row.amount for row in rows}
     return tuple(amounts.get(grant.id, 0) for grant in right.grants)
+
+
+async def _carried(
+    connection: postgres.Connection, right: Right, whose: dict[str, object], period: dict[str, object]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What was drawn from each generation of what earlier periods carried, and what each got."""
+    counted, count = [], len(right.rollover)
+    for place, link in enumerate(right.rollover, start=1):
+        assert link.window.end is not None, "what carried has ended"
+        span = {
+            "time_window": keyspace.window(link.interval, link.window),
+            "start": link.window.start,
+            "ended": link.window.end,
+            "sealed": link.window.end + timedelta(seconds=limits.ROLLOVER_GRACE_S),
+        }
+        drawn: list[int] = await postgres.scalars(connection, sql.drawn_in_time, whose | span)
+        generations = await _generations(connection, whose | span, count - place)
+        counted.append(Counted(drawn=drawn[0], generations=generations))
+    own = await _generations(connection, whose | period | {"sealed": None}, count)
+    return own, rollover.sizes(right.rollover, counted)
+
+
+async def _generations(
+    connection: postgres.Connection, params: dict[str, object], count: int
+) -> tuple[int, ...]:
+    if not count:
+        return ()
+    rows = await postgres.rows(connection, sql.drawn_from_generations, params, _FromGeneration)
+    amounts = {row.generation: row.amount for row in rows}
+    return tuple(amounts.get(number, 0) for number in range(1, count + 1))

@@ -227,6 +227,7 @@ create table usage_events (
   properties       jsonb,
   accepted_at      timestamptz not null,
   drawn_grants     jsonb,                          -- grant id -> amount; null: it took nothing from a grant
+  drawn_rollover   jsonb,                          -- generation -> amount; null: it took nothing that was carried
   decided          jsonb,                          -- of a consume: what it was decided on (store.staging.Decision)
   primary key (tenant_id, event_at, digest)
 ) partition by range (event_at);
@@ -250,7 +251,7 @@ create table usage_counters (
   time_window      text not null,
   field            text not null,
   used             bigint not null,
-  ends_at          timestamptz not null,           -- of the window; 'infinity' for `never`
+  ends_at          timestamptz not null,           -- of the window, or of what its rest is carried into; 'infinity' for `never`
   primary key (tenant_id, time_window, field)
 );
 create index usage_counters_by_end on usage_counters (ends_at);

@@ -84,8 +84,25 @@ def _said(shard: int, account: Account) -> tuple[Argument | _Key, ...]:
         said += (counters(values), limits.UNIQUE_VALUES)
     said.append(len(account.finite))
     for room in account.finite:
-        name = "" if room.grant is None else _line(room.grant)
+        name = _line(room.generation) if room.generation else "" if room.grant is None else _line(room.grant)
         said += (counters(room.window), room.field, room.size, room.life, name)
+    if account.carrying is None:
+        return (*said, -1)
+    links, late, after = account.carrying.links, account.carrying.late, account.carrying.after
+    said.append(len(links))
+    for link in links:
+        said += (counters(link.window), link.included, link.max, link.lasts)
+    said += (
+        (late, 0, 0, 0, 0)
+        if after is None
+        else (
+            late,
+            counters(after.window),
+            after.included,
+            after.max,
+            after.lasts,
+        )
+    )
     return tuple(said)
 
 

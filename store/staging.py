@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from policies.rollover import SEALED
 from store import journal, keyspace, partitions, postgres, queries
 from store.journal import Draw, JournalEvent
 
@@ -53,11 +54,14 @@ class Staged(msgspec.Struct, frozen=True):
         """
         event, held = self.event, self.event.held
         moves = _levels(event, self.draw)
+        late = _late(event, self.draw)
         if event.kind == "reserve":
             moves += _reserved(event, moves)
         elif held is not None:
             given_back = [move._replace(amount=-move.amount) for move in _levels(event, held)]
+            late += [move._replace(amount=-move.amount) for move in _late(event, held)]
             moves += [*given_back, *_reserved(event, given_back)]
+        moves += late
         counted = self.measured - (held.total if held else 0)
         moves += [Move(cap.window, cap.field, counted, cap.ends) for cap in event.caps]
         if event.rise is not None and event.rise.value:
@@ -75,7 +79,21 @@ def _levels(event: JournalEvent, draw: Draw) -> list[Move]:
     for grant, amount in draw.grants:
         field = keyspace.grant_field(event.feature_id, grant.grant_id)
         found.append(Move(grant.window, field, amount, grant.ends))
+    for number, amount in draw.rollover:
+        field = keyspace.generation_field(event.feature_id, number)
+        found.append(Move(event.window, field, amount, event.ends))
     return found
+
+
+def _late(event: JournalEvent, draw: Draw) -> list[Move]:
+    """What is counted as late, apart: it changes nothing of what the period carries."""
+    if not event.late:
+        return []
+    sealed = event.late == SEALED
+    amounts = {keyspace.bucket_field(event.feature_id, "l"): draw.overage + (draw.included if sealed else 0)}
+    for number, amount in draw.rollover if sealed else ():
+        amounts[keyspace.late_field(keyspace.generation_field(event.feature_id, number))] = amount
+    return [Move(event.window, field, amount, event.ends) for field, amount in amounts.items()]
 
 
 def _reserved(event: JournalEvent, moves: Sequence[Move]) -> list[Move]:
@@ -112,6 +130,7 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
         for place, item in enumerate(staged):
             event, draw = item.event, item.draw
             grants = {grant.grant_id: amount for grant, amount in draw.grants}
+            generations = {str(number): amount for number, amount in draw.rollover}
             await copy.write_row(
                 (
                     place,
@@ -131,6 +150,7 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
                     draw.overage,
                     draw.excess,
                     msgspec.json.encode(grants).decode() if grants else None,
+                    msgspec.json.encode(generations).decode() if generations else None,
                     msgspec.json.encode(event.properties).decode() if event.properties else None,
                     journal.instant(event.accepted_at),
                     _decided(item),

@@ -62,6 +62,11 @@ class _Case:
                 for feature_id, used in said.usage.items()
                 if used is not None
             },
+            rollover={
+                feature_id: self._scaled(carried.value, feature_id)
+                for feature_id, carried in said.rollover.items()
+                if carried is not None
+            },
             cap_usage=self._windows(said.cap_usage),
             entity_usage={
                 entity: self._windows(windows)

@@ -13,6 +13,7 @@ from policies.compiler.terms_fields import (
     MeteredSource,
     OverageSource,
     QuantitySource,
+    RolloverSource,
     TierSource,
 )
 
@@ -53,6 +54,7 @@ def _metered(said: QuantitySource, feature: model.Feature) -> model.MeteredTerms
     return msgspec.structs.replace(
         added,
         overage=_overage(said.overage, feature) if said.overage else None,
+        rollover=_rollover(said, said.rollover, feature) if said.rollover else None,
         caps=tuple(_cap(cap, feature) for cap in said.caps),
         thresholds=tuple(threshold.value for threshold in said.thresholds),
     )
@@ -70,6 +72,12 @@ def _overage(said: OverageSource, feature: model.Feature) -> model.Overage:
         tiers=tuple(_tier(tier, feature) for tier in said.tiers or ()),
         minimum=said.minimum,
     )
+
+
+def _rollover(terms: MeteredSource, said: RolloverSource, feature: model.Feature) -> model.Rollover:
+    most = _scaled(said.max, feature)
+    assert most is not None
+    return model.Rollover(source=terms.key("rollover").source, max=most, intervals=said.intervals)
 
 
 def _tier(said: TierSource, feature: model.Feature) -> model.Tier:

@@ -145,6 +145,13 @@ class GivenSource(Record, frozen=True):
             "What was used in the current period, by feature: {ai-tokens: 500}.",
         ),
     ] = msgspec.field(default_factory=dict)
+    rollover: Annotated[
+        Amounts,
+        Field(
+            MapOf(KeyedOf(Quantity()), "quantity", by="feature", ids=None, most=limits.FEATURES),
+            "What the period before carried into the current one, by feature: {ai-tokens: 50_000}.",
+        ),
+    ] = msgspec.field(default_factory=dict)
     cap_usage: Annotated[
         Windows,
         Field(_WINDOWS, "What was used in the current windows of caps: {ai-tokens: {day: 500}}."),

@@ -29,9 +29,10 @@ class _Given(Named):
         given = self.given
         self._plan()
         self._addons()
-        for feature_id, said in given.usage.items():
-            if said is not None and (feature := self.metered(feature_id, said.at, "usage")):
-                self.fits("usage", said, feature_id, feature)
+        for name, amounts in (("usage", given.usage), ("rollover", given.rollover)):
+            for feature_id, said in amounts.items():
+                if said is not None and (feature := self.metered(feature_id, said.at, name)):
+                    self.fits(name, said, feature_id, feature)
         self._windows("capUsage", given.cap_usage, "tenant")
         for windows in given.entity_usage.values():
             self._windows("entityUsage", windows or {}, "entity")

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
+from policies import limits, period
 from policies.compiler import check_amounts, check_prices
 from policies.compiler.check_amounts import Amount
 from policies.compiler.fields import FeatureSource
 from policies.compiler.findings import Findings, quoted
 from policies.compiler.records import Record
 from policies.compiler.terms import SwitchSource, TermsSource, ValueSource
-from policies.compiler.terms_fields import CapSource, MeteredSource, QuantitySource
-from policies.model import LEVELS
+from policies.compiler.terms_fields import CapSource, MeteredSource, QuantitySource, RolloverSource
+from policies.model import LEVELS, Interval
 
+_LONG: Final = ("month", "year")
 _LENGTHS: Final = ("hour", "day", "week", "month", "year", "never")
 
 
@@ -32,10 +34,8 @@ def check(terms: TermsSource, feature_id: str, feature: FeatureSource, findings:
         _cap(cap, terms, feature_id, feature, findings)
     _same_caps(terms, findings)
     _thresholds(terms, findings)
-    if "rollover" in terms.keys and feature.aggregation not in LEVELS:
-        message = "rollover is not supported by this version yet"
-        hint = "take it out"
-        findings.error(terms.keys["rollover"], "not-supported", message, hint)
+    if terms.rollover is not None and feature.aggregation not in LEVELS:
+        _rollover(terms.rollover, terms, findings)
 
 
 def _level(terms: MeteredSource, aggregation: str, findings: Findings) -> None:
@@ -91,6 +91,25 @@ def _same_caps(terms: MeteredSource, findings: Findings) -> None:
             message = f"a second cap each {cap.interval} per {cap.per}"
             findings.error(cap.at, "caps", message, "keep the lower one")
         seen.add((cap.interval, cap.per))
+
+
+def _rollover(rollover: RolloverSource, terms: MeteredSource, findings: Findings) -> None:
+    at, hint = terms.key("rollover"), "take rollover out"
+    if terms.included is not None and terms.included.is_infinite():
+        findings.error(at, "rollover", "nothing is left over of what is unlimited", hint)
+    if terms.sound("interval") and terms.interval == "never":
+        findings.error(at, "rollover", "an interval without end leaves no rest", hint)
+    elif terms.sound("interval") and rollover.sound("intervals"):
+        _lasting(rollover, terms.interval, findings)
+    if rollover.max == 0:
+        findings.error(rollover.value("max"), "rollover", "a rollover carries more than 0", hint)
+
+
+def _lasting(rollover: RolloverSource, interval: Interval, findings: Findings) -> None:
+    most = limits.ROLLOVER_DAYS // period.LONGEST[interval].days if interval in _LONG else rollover.intervals
+    if rollover.intervals > most:
+        message = f"a rest lasts at most a year, and this is {rollover.intervals} intervals of a {interval}"
+        findings.error(rollover.value("intervals"), "rollover", message, f"at most {most}")
 
 
 def _thresholds(terms: MeteredSource, findings: Findings) -> None:

@@ -41,6 +41,7 @@ Slug = Literal[
     "tiers",
     "caps",
     "thresholds",
+    "rollover",
     "unused-feature",
     "case",
     # a guard, or a plan as Cedar
@@ -54,7 +55,6 @@ Slug = Literal[
     # beside those subscribed
     "removed",
     # this version
-    "not-supported",
     "no-effect-yet",
     "no-effect",
     "too-many",

@@ -75,8 +75,13 @@ OVERAGE: Final = RecordOf(OverageSource)
 class RolloverSource(Record, frozen=True):
     """What an unused rest carries into following intervals."""
 
-    max: Annotated[Decimal | None, Field(Quantity(), "The most that is carried.", required=True)] = None
-    intervals: Annotated[int, Field(Whole(1, limits.ROLLOVER_INTERVALS), "How many intervals it lasts.")] = 1
+    max: Annotated[
+        Decimal | None, Field(Quantity(), "The most that is carried into one interval.", required=True)
+    ] = None
+    intervals: Annotated[
+        int,
+        Field(Whole(1, limits.ROLLOVER_INTERVALS), "For how many intervals a rest lasts; at most a year."),
+    ] = 1
 
 
 class CapSource(Record, frozen=True):
@@ -138,7 +143,7 @@ class MeteredSource(QuantitySource, frozen=True):
     ] = None
     rollover: Annotated[
         RolloverSource | None,
-        Field(RecordOf(RolloverSource), "What is carried over. Not supported by this version yet."),
+        Field(RecordOf(RolloverSource), "How much of what is left over goes on into the next interval."),
     ] = None
     caps: Annotated[
         tuple[CapSource, ...],

@@ -1,6 +1,9 @@
 """What a tenant has left, bucket by bucket, of every metered feature that it has a right to."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -10,18 +13,19 @@ from policies.buckets import Bucket
 from policies.entitlement import Right
 from policies.grant import Grant
 from service.context import Context
-from service.usecases import check, levels, tenants
+from service.usecases import carrying, check, levels, tenants
 from store.link import RedisAwayError
 from store.reading import FenceClosedError, Want
 
 Number = int | str
+PERIOD: Final = len(levels.BUCKETS)
 
 
 class BucketView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One bucket. granted = used + reserved + expired + carried + remaining, in the feature's unit."""
 
     bucket: str
-    """`included`, `overage`, `excess`, or the id of a grant."""
+    """`included`, `overage`, `excess`, `rollover` (and `rollover-2` ...), or the id of a grant."""
     priority: int | None
     """Lower draws first; None for overage and excess, which come last."""
     granted: Number | None
@@ -42,6 +46,8 @@ class FeatureBalance(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     feature_id: str
     buckets: list[BucketView]
+    previous: list[BucketView]
+    """The buckets of the period before, if something of it may be carried into this one."""
 
 
 class Balances(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -58,6 +64,9 @@ class _Account(msgspec.Struct, frozen=True):
     right: Right
     grants: tuple[Grant, ...]
     want: Want
+    before: Right | None
+    """What held at the end of the period before, if something of it is carried."""
+    want_before: Want
 
 
 async def of_tenant(context: Context, tenant_id: str) -> Balances:
@@ -73,30 +82,60 @@ async def of_tenant(context: Context, tenant_id: str) -> Balances:
     versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
     accounts = []
     for feature_id in entitlement.featured(snapshot, offer, versions):
-        right = entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=now)
+        held = partial(entitlement.resolve, snapshot, offer=offer, versions=versions, feature_id=feature_id)
+        right = held(at=now)
         if decide.needs_levels(right):
-            accounts.append(_account(right, buckets.grants_of(snapshot, feature_id, now)))
+            before = held(at=_last_instant(right)) if right.rollover else None
+            accounts.append(_account(right, buckets.grants_of(snapshot, feature_id, now), before))
     try:
-        found = await context.counters.read([account.want for account in accounts])
+        wanted = [want for account in accounts for want in (account.want, account.want_before)]
+        found = iter(await context.counters.read(wanted))
     except (RedisAwayError, FenceClosedError) as error:
         raise errors.UnavailableError("The counters cannot be read now.", retry_after_s=2) from error
-    balances = [_balance(account, read.values, now) for account, read in zip(accounts, found, strict=True)]
+    balances = [_balance(account, next(found).values, next(found).values, now) for account in accounts]
     return Balances(tenant_id=tenant_id, balances=balances, as_of=now)
 
 
-def _account(right: Right, grants: tuple[Grant, ...]) -> _Account:
-    fields = (*levels.of_period(right), *(levels.of_grant(one) for one in grants))
-    return _Account(right, grants, Want(right.tenant_id, fields))
+def _last_instant(right: Right) -> datetime:
+    """Of the period before the right's."""
+    end = right.rollover[0].window.end
+    assert end is not None, "what carried has ended"
+    return end - timedelta(microseconds=1)
 
 
-def _balance(account: _Account, values: tuple[int, ...], now: datetime) -> FeatureBalance:
-    included, overage, excess, reserved, *rest = values
-    used = {one.id: value for one, value in zip(account.grants, rest, strict=True)}
-    held = Levels(included=included, overage=overage, excess=excess, reserved=reserved)
+def _account(right: Right, grants: tuple[Grant, ...], before: Right | None) -> _Account:
+    fields = (*levels.of_period(right), *(levels.of_grant(one) for one in grants), *carrying.fields(right))
+    ended = (*levels.of_period(before), *carrying.fields(before)) if before else ()
+    return _Account(right, grants, Want(right.tenant_id, fields), before, Want(right.tenant_id, ended))
+
+
+def _balance(
+    account: _Account, values: tuple[int, ...], ended: tuple[int, ...], now: datetime
+) -> FeatureBalance:
+    count = len(account.grants)
+    used = {one.id: value for one, value in zip(account.grants, values[PERIOD:], strict=False)}
+    held = _levels(account.right, (*values[:PERIOD], *values[PERIOD + count :]))
     decimals = account.right.feature.decimals if account.right.feature else 0
     return FeatureBalance(
         feature_id=account.right.feature_id,
         buckets=[_view(one, decimals) for one in buckets.of(account.right, held, account.grants, used, now)],
+        previous=[_view(one, decimals) for one in _previous(account, held, ended)],
+    )
+
+
+def _previous(account: _Account, held: Levels, ended: tuple[int, ...]) -> Sequence[Bucket]:
+    if account.before is None:
+        return ()
+    got = [max(amounts) for amounts in zip(held.carried, held.rollover, strict=True)]
+    return buckets.of_ended(account.before, _levels(account.before, ended), account.right.rollover[0], got)
+
+
+def _levels(right: Right, values: tuple[int, ...]) -> Levels:
+    """Those of a period and of what was carried into it."""
+    included, overage, excess, reserved, *rest = values
+    drawn, got = carrying.read(right, iter(rest))
+    return Levels(
+        included=included, overage=overage, excess=excess, reserved=reserved, rollover=drawn, carried=got
     )
 
 

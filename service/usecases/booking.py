@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 
-from policies import balance, limits, meter
+from policies import balance, limits, meter, period
 from policies.allowance import Allowance
 from policies.decide import Request
 from policies.entitlement import Right, Snapshot
@@ -15,19 +15,12 @@ from policies.model import Cap, Feature, Interval, MeteredTerms
 from policies.period import Period
 from policies.usage import Usage
 from service.rights import Place, Standing
+from service.usecases import carrying
 from store import journal, keyspace
-from store.accounts import Account, BucketRoom, CapMove, GrantBucket
+from store.accounts import Account, BucketRoom, CapMove, Carrying, GrantBucket
 from store.certify import COUNTER_LIFE
 from store.consuming import Ceilings, Use
 from store.counters import Recording
-
-_LONGEST: dict[Interval, timedelta] = {
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-    "week": timedelta(weeks=1),
-    "month": timedelta(days=31),
-    "year": timedelta(days=366),
-}
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,11 +73,13 @@ class Accounts:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], tuple[Right, Account]] = {}
 
-    def of(self, snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
+    def of(
+        self, snapshot: Snapshot, right: Right, window: str, ends: int, carried: Carrying | None
+    ) -> Account:
         """The account of events of this right in this window."""
         key = (id(right), window)  # the right is kept beside it, so that no other one gets its id
         if key not in self._known:
-            self._known[key] = (right, _account(snapshot, right, window, ends))
+            self._known[key] = (right, _account(snapshot, right, window, ends, carried))
         return self._known[key][1]
 
 
@@ -97,6 +92,7 @@ def recording(
     window, ends = _window(right, current)
     caps = _cap_moves(right, event.entity_id, booked.now)
     rise = _rise(right.feature, event)
+    carried = carrying.of(right, current, booked.now) if window else None
     line = journal.RecordEvent(
         kind="record",
         tenant_id=event.tenant_id,
@@ -116,8 +112,10 @@ def recording(
         fingerprint=booked.fingerprint or fingerprint(event, booked.scaled),
         properties=dict(event.properties) if event.properties else None,
     )
+    if carried is not None and carried.late:
+        line = journal.JournalEvent(**msgspec.structs.asdict(line), late=carried.late)
     return Recording(
-        account=accounts.of(snapshot, right, window, ends),
+        account=accounts.of(snapshot, right, window, ends, carried),
         measured=line.measured,
         digest=booked.digest,
         fingerprint=line.fingerprint,
@@ -127,9 +125,20 @@ def recording(
     )
 
 
-def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, moment: Moment) -> Use:
-    """What the script that consumes is given: the event, and how far each counter may go."""
-    right, place = standing.right, standing.place or _placed(standing)
+def use(
+    event: Usage,
+    standing: Standing,
+    request: Request,
+    bounds: Allowance,
+    moment: Moment,
+    *,
+    current: Right | None = None,
+) -> Use:
+    """What the script that consumes is given: the event, and how far each counter may go.
+
+    `current` is the right that holds now, where that may not be the one of the event's instant.
+    """
+    right, place = standing.right, _place(standing, current, moment.now)
     assert right.feature is not None, "an unknown feature is denied"
     entity_id = request.entity_id
     caps = place.caps if entity_id is None else _cap_moves(right, entity_id)
@@ -154,6 +163,7 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
         properties=dict(event.properties) if event.properties else None,
         decided=journal.Decided(moment.decision_id, standing.offer.hash, request.context),
         rise=rise,
+        late=place.account.carrying.late if place.account.carrying else 0,
     )
     return Use(
         account=place.account,
@@ -175,13 +185,20 @@ def _rise(feature: Feature, event: Usage) -> journal.Rise | None:
     return journal.Rise() if value is None else journal.Rise(keyspace.value_field(value))
 
 
-def _placed(standing: Standing) -> Place:
-    """Where the uses of a right are booked, worked out once."""
+def _place(standing: Standing, current: Right | None, now: datetime) -> Place:
+    """Where uses of a right are booked: worked out once, but for those early or late for what rolls over."""
+    right, span = standing.right, standing.right.period
+    if carrying.concerns(right) and span is not None and not period.contains(span, now):
+        return _placed(standing, carrying.of(right, current or right, now))
+    if standing.place is None:
+        standing.place = _placed(standing, carrying.of(right, right, now))
+    return standing.place
+
+
+def _placed(standing: Standing, carried: Carrying | None) -> Place:
     right = standing.right
     window, ends = _window(right, right)
-    account = _account(standing.snapshot, right, window, ends)
-    standing.place = Place(account, ends, _cap_moves(right, None))
-    return standing.place
+    return Place(_account(standing.snapshot, right, window, ends, carried), ends, _cap_moves(right, None))
 
 
 def _ceilings(bounds: Allowance, right: Right, entity_id: str | None) -> Ceilings:
@@ -197,7 +214,7 @@ def caps_of(right: Right) -> tuple[Cap, ...]:
     return right.terms.caps if isinstance(right.terms, MeteredTerms) else ()
 
 
-def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Account:
+def _account(snapshot: Snapshot, right: Right, window: str, ends: int, carried: Carrying | None) -> Account:
     room = balance.capacity(right.terms, overage=right.has_overage)
     return Account(
         tenant_id=right.tenant_id,
@@ -208,16 +225,21 @@ def _account(snapshot: Snapshot, right: Right, window: str, ends: int) -> Accoun
         ends=_life(ends),
         finite=_rooms(right, window, ends) if window else (),
         meter=meter.of(right.feature),
+        carrying=carried,
     )
 
 
 def _rooms(right: Right, window: str, ends: int) -> tuple[BucketRoom, ...]:
-    """The finite buckets in the order in which they are drawn."""
+    """The finite buckets in the order in which they are drawn; the script knows how much is carried."""
     terms = right.terms if isinstance(right.terms, MeteredTerms) else None
     size = 0 if terms is None else limits.COUNTER_MAX if terms.included is None else terms.included
+    rooms = [_grant_room(grant) for grant in right.grants[: limits.GRANTS_OF_FEATURE]]
     included = BucketRoom(window, keyspace.bucket_field(right.feature_id, "i"), size, _life(ends))
-    grants = [_grant_room(grant) for grant in right.grants[: limits.GRANTS_OF_FEATURE]]
-    return (*grants[: right.grants_before], included, *grants[right.grants_before :])
+    rooms.insert(right.grants_before, included)
+    for number, link in enumerate(right.rollover, start=1):
+        field = keyspace.generation_field(right.feature_id, number)
+        rooms.insert(link.before, BucketRoom(window, field, 0, _life(ends), generation=number))
+    return tuple(rooms)
 
 
 def _grant_room(grant: Grant) -> BucketRoom:
@@ -240,7 +262,7 @@ def _window(right: Right, current: Right) -> tuple[str, int]:
     if not level and ours is not None and span.end is not None and span != ours and span.end < ours.start:
         return "", 0
     interval = right.terms.interval if isinstance(right.terms, MeteredTerms) else "month"
-    return keyspace.window(interval, span), _ends(interval, span)
+    return keyspace.window(interval, span), _ends(interval, span, right.lasts)
 
 
 def _cap_moves(right: Right, entity_id: str | None, now: datetime | None = None) -> tuple[CapMove, ...]:
@@ -254,15 +276,17 @@ def _cap_moves(right: Right, entity_id: str | None, now: datetime | None = None)
     return tuple(dict.fromkeys(moves))
 
 
-def _ends(interval: Interval, span: Period) -> int:
-    """The latest end of a time window of this name, in unix seconds; 0: never.
+def _ends(interval: Interval, span: Period, lasts: int = 0) -> int:
+    """The latest end of a time window of this name, in unix seconds; 0: never. A rest of it may last longer.
 
     By the name alone, not by the span: a scheduled change may cut a span short and be taken back, and a cap's
-    window may have the name of a period. What shares a name shares its counters' life.
+    window may have the name of a period. What shares a name shares its counters' life. A year counts twice:
+    terms that come in at its end may carry its rest through the next.
     """
     if interval == "never":
         return 0
-    return int((span.start + _LONGEST[interval]).timestamp())
+    lasts = max(lasts, 1) if interval == "year" else lasts
+    return int((span.start + (1 + lasts) * period.LONGEST[interval]).timestamp())
 
 
 def _life(ends: int) -> int:

@@ -21,7 +21,7 @@ from policies.usage import Refusal, Usage
 from service import ids
 from service.context import Context
 from service.rights import Standing
-from service.usecases import booking, check, consumed_before, inbox, levels, record
+from service.usecases import booking, carrying, check, consumed_before, inbox, levels, record
 from store.consuming import Found, Use
 from store.inbox import Waiting
 from store.link import RedisAwayError
@@ -87,7 +87,8 @@ async def consume(context: Context, wanted: Consume) -> Consumed:
                 return given
             continue
         asked = _Asked(wanted, standing, request, booking.Moment(at, now, ids.DECISIONS.new()))
-        use = booking.use(event, standing, request, bounds, asked.moment)
+        current = await _current(context, standing, now)
+        use = booking.use(event, standing, request, bounds, asked.moment, current=current)
         try:
             found = await context.consumer.consume(use, now=now)
         except FenceClosedError as error:
@@ -98,6 +99,14 @@ async def consume(context: Context, wanted: Consume) -> Consumed:
         if answer is not None:
             return answer
     raise _unavailable()
+
+
+async def _current(context: Context, standing: Standing, now: datetime) -> Right:
+    """The right that holds now: another one if a period that something is carried from ended a moment ago."""
+    right = standing.right
+    if not carrying.lateness(right, now):
+        return right
+    return await check.resolve(context, standing.offer, standing.snapshot, right.feature_id, now)
 
 
 def _instant(wanted: Consume, now: datetime) -> datetime:

@@ -6,6 +6,7 @@ from policies.balance import Levels
 from policies.entitlement import Right
 from policies.grant import Grant
 from policies.model import MeteredTerms
+from service.usecases import carrying
 from store import keyspace
 from store.reading import Want
 
@@ -13,7 +14,7 @@ BUCKETS = ("i", "o", "x", "r")
 
 
 def want(right: Right, entity_id: str | None) -> Want:
-    """The counters of a right: those of its period, its grants, the caps that apply.
+    """The counters of a right: those of its period, its grants, the caps that apply, what is carried.
 
     A cap per entity applies only where the request names one.
     """
@@ -24,6 +25,7 @@ def want(right: Right, entity_id: str | None) -> Want:
         if cap.per == "tenant" or entity_id is not None:
             field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
             fields.append((keyspace.window(cap.interval, span), field))
+    fields += carrying.fields(right)
     return Want(right.tenant_id, tuple(fields))
 
 
@@ -55,9 +57,16 @@ def read(right: Right, entity_id: str | None, values: tuple[int, ...]) -> Levels
     caps = tuple(
         next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
     )
-    grants = tuple(rest[:count])
+    drawn, got = carrying.read(right, used) if right.rollover else ((), ())
     return Levels(
-        included=included, overage=overage, excess=excess, reserved=reserved, caps=caps, grants=grants
+        included=included,
+        overage=overage,
+        excess=excess,
+        reserved=reserved,
+        caps=caps,
+        grants=tuple(rest[:count]),
+        rollover=drawn,
+        carried=got,
     )
 
 
@@ -66,15 +75,40 @@ def of_use(right: Right, entity_id: str | None, found: Sequence[int]) -> Levels:
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     overage, excess, reserved, *rest = found
     place, count = right.grants_before, len(right.grants)
-    used = iter(rest[count + 1 :])
+    used = iter(rest[count + len(right.rollover) + 1 :])
+    caps = tuple(
+        next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
+    )
+    if carrying.concerns(right):
+        return _of_carried(right, found, caps, tuple(used))
     return Levels(
         included=rest[place],
         overage=overage,
         excess=excess,
         reserved=reserved,
-        caps=tuple(
-            next(used) if cap.per == "tenant" or entity_id is not None else 0 for cap in right.terms.caps
-        ),
+        caps=caps,
         grants=tuple(rest[:place] + rest[place + 1 : count + 1]),
         seen=next(used, 0),  # a unique meter alone has one more
+    )
+
+
+def _of_carried(
+    right: Right, found: Sequence[int], caps: tuple[int, ...], carried: tuple[int, ...]
+) -> Levels:
+    """The same where something rolls over: with the sizes of generations, and what the next period has."""
+    overage, excess, reserved, *finite = found
+    by_kind: dict[str, list[int]] = {"included": [], "grant": [], "rollover": []}
+    for (kind, _), amount in zip(carrying.turns(right), finite, strict=False):
+        by_kind[kind].append(amount)
+    count = len(right.rollover)
+    return Levels(
+        included=by_kind["included"][0],
+        overage=overage,
+        excess=excess,
+        reserved=reserved,
+        caps=caps,
+        grants=tuple(by_kind["grant"]),
+        rollover=tuple(reversed(by_kind["rollover"])),
+        carried=carried[:count],
+        kept=carried[count] if len(carried) > count else 0,
     )

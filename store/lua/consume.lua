@@ -11,14 +11,15 @@
 --   ceiling of the units drawn from granted ones and overage together, this use included (scaled; -1: none),
 --   number of caps, then per cap: place of the counters' key, field, end of life; then the ceiling of each, as above
 -- Reply: per use an array of a code and the levels before it: overage, excess, reserved units of the period, the finite
---   buckets in their order, the caps, the number of events with its value if it has one. Codes: 0 counted,
---   1 the same use came before, 2 the id came with another body, 3 stale (the caller's snapshot is older than the
---   tenant's), 4 a counter would pass its bound, 5 it does not fit, 6 something else is granted than the ceilings are
---   for, 7 the period has as many values as are kept of it. Only with 0 is anything changed.
+--   buckets in their order, the caps, what parts/ceilings.lua says more. Codes: 0 counted, 1 the same use came before,
+--   2 the id came with another body, 3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass
+--   its bound, 5 it does not fit, 6 something else is granted than the ceilings are for, 7 the period has as many values
+--   as are kept of it. Only with 0 is anything changed.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 8 us a use, and 0.3 us for each bucket.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 --@include counters
+--@include rollover
 --@include buckets
 --@include meters
 --@include caps

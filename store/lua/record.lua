@@ -15,6 +15,7 @@
 -- Cost: about 3 us an event, as much again if it draws from grants, and 0.1 us for each full one that it passes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 --@include counters
+--@include rollover
 --@include buckets
 --@include meters
 --@include caps

@@ -15,8 +15,8 @@ create temporary table if not exists staged_events (
   place integer primary key, fresh boolean not null default false,
   tenant_id text, event_at timestamptz, digest uuid, fingerprint integer, service_id text, event_id text,
   feature_id text, entity_id text, plan_id text, quantity bigint, measured bigint, time_window text,
-  drawn_included bigint, drawn_overage bigint, drawn_excess bigint, drawn_grants jsonb, properties jsonb,
-  accepted_at timestamptz, decided jsonb
+  drawn_included bigint, drawn_overage bigint, drawn_excess bigint, drawn_grants jsonb, drawn_rollover jsonb,
+  properties jsonb, accepted_at timestamptz, decided jsonb
 ) on commit delete rows;
 create temporary table if not exists staged_moves (
   place integer, tenant_id text, time_window text, field text, amount bigint, ends_at timestamptz
@@ -25,8 +25,8 @@ create temporary table if not exists staged_moves (
 -- name: copy_events
 copy staged_events (
   place, tenant_id, event_at, digest, fingerprint, service_id, event_id, feature_id, entity_id, plan_id, quantity,
-  measured, time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, properties, accepted_at,
-  decided
+  measured, time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
+  accepted_at, decided
 ) from stdin;
 
 -- name: copy_moves
@@ -54,12 +54,12 @@ select place from staged_events where not fresh order by place;
 -- name: insert_events
 insert into usage_events (
   tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
-  time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, properties, accepted_at,
-  decided
+  time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
+  accepted_at, decided
 )
 select tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
-  time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, properties, accepted_at,
-  decided
+  time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
+  accepted_at, decided
 from staged_events where fresh;
 
 -- name: add_to_hours

@@ -101,6 +101,24 @@ where e.tenant_id = %(tenant_id)s and e.feature_id = %(feature_id)s and e.drawn_
   and e.event_at >= %(start)s and e.event_at <= %(at)s and g.key = any(%(grants)s)
 group by g.key;
 
+-- name: drawn_in_time
+-- What events drew from what a period that ended included, apart from what was late for what it carries: overage from its
+-- end on, all else from its seal on.
+select (coalesce(sum(drawn_included) filter (where accepted_at < %(sealed)s), 0)
+  + coalesce(sum(drawn_overage) filter (where accepted_at < %(ended)s), 0))::bigint
+from usage_events
+where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window = %(time_window)s
+  and event_at >= %(start)s and event_at <= %(at)s;
+
+-- name: drawn_from_generations
+-- What events up to an instant drew from what earlier periods carried into theirs; with a seal, what came before it.
+select g.key::int as generation, sum(g.value::bigint)::bigint as amount
+from usage_events e cross join jsonb_each_text(e.drawn_rollover) g
+where e.tenant_id = %(tenant_id)s and e.feature_id = %(feature_id)s and e.time_window = %(time_window)s
+  and e.drawn_rollover is not null and e.event_at >= %(start)s and e.event_at <= %(at)s
+  and (%(sealed)s::timestamptz is null or e.accepted_at < %(sealed)s)
+group by g.key;
+
 -- name: measured
 -- What was used in spans of time up to an instant, by the tenant or by one entity; never more than a counter holds.
 select least(coalesce(sum(measured), 0), %(most)s)::bigint from usage_events e

@@ -27,6 +27,10 @@ with bounds as (
     case split_part(c.field, ':', 2) when 'e' then split_part(c.field, ':', 1) || ':e' else c.field end as kind
   from usage_counters c
   where c.ends_at > %(at)s and (%(only)s::text[] is null or c.tenant_id = any(%(only)s))
+    -- Counters outlive their window where a rest of it is carried.
+    and to_timestamp(split_part(c.time_window, '.', 2)::bigint) > %(at)s - case split_part(c.time_window, '.', 1)
+      when 'h' then interval '1 hour' when 'd' then interval '1 day' when 'w' then interval '7 days'
+      when 'm' then interval '31 days' when 'y' then interval '366 days' else interval '1000 years' end
 ), passed as (
   select b.place, c.tenant_id, s.anchored_at, c.time_window, c.began,
     c.letter not in ('m', 'y')

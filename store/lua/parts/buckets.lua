@@ -3,27 +3,29 @@
 --   field prefix (`ai-tokens:`), overage units allowed (-1: without end), end of life of that key (unix seconds, 0: none),
 --   its meter (parts/meters.lua; if that is `unique`: place of the key of its values, how many there may be),
 --   number of finite buckets, then each in the order in which it is drawn: place of its key, field, size (scaled),
---   end of life, name in the journal (one msgpack value; empty for the included bucket)
+--   end of life, name in the journal (one msgpack value; empty for the included bucket), then parts/rollover.lua
 -- policies.balance is the rule of draw and give_back, and tests hold the two together.
 
 local function take_account()
   local account = {tenant = take(), version = take_number(), key = take_key(), prefix = take(), overage = take_number()}
   local life = take()
   if account.key then
-    ends[account.key] = life
+    keep_until(account.key, life)
     account.overage_field, account.excess_field = account.prefix .. 'o', account.prefix .. 'x'
   end
   account.meter = take()
   if account.meter == 'unique' then
     account.values, account.most = take_key(), take_number()
-    ends[account.values] = life
+    keep_until(account.values, life)
   end
   for b = 1, take_number() do
     local bucket = {key = take_key(), field = take(), size = take_number()}
-    ends[bucket.key], bucket.name = take(), take()
+    keep_until(bucket.key, take())
+    bucket.name = take()
     if bucket.name == '' then account.included = b end
     account[b] = bucket
   end
+  take_carrying(account)
   return account
 end
 
@@ -35,6 +37,7 @@ end
 
 -- How a quantity spreads over the buckets: the amounts by the finite buckets' places, `o` for overage, `x` for excess.
 local function draw(account, quantity)
+  if account.links then fit(account) end
   local rest, o = quantity, level(account.key, account.overage_field)
   local drawn = {}
   for b = 1, #account do
@@ -84,19 +87,32 @@ local function book(account, drawn)
   for b = 1, #account do grow(account[b].key, account[b].field, drawn[b]) end
   grow(account.key, account.overage_field, drawn.o)
   grow(account.key, account.excess_field, drawn.x)
+  if account.late then count_late(account, drawn) end
 end
 
--- A draw as the journal has it: an array, whose fourth is there only if a bucket with a name takes part.
-local function packed(account, drawn)
-  local parts, named = {'', '', ''}, 0
-  for b = 1, account and #account or 0 do
-    if drawn[b] ~= 0 and account[b].name ~= '' then
-      named = named + 1
-      parts[3 * named + 1], parts[3 * named + 2], parts[3 * named + 3] = '\146', account[b].name, cmsgpack.pack(drawn[b])
+-- The amounts of the buckets with a name as an array of pairs: of the generations, or of the others.
+local function named(account, drawn, generations)
+  local parts, count = {''}, 0
+  for b = 1, #account do
+    local bucket = account[b]
+    if drawn[b] ~= 0 and bucket.name ~= '' and (bucket.generation ~= nil) == generations then
+      count = count + 1
+      parts[count + 1] = '\146' .. bucket.name .. cmsgpack.pack(drawn[b])
     end
   end
+  parts[1] = '\220' .. struct.pack('>I2', count)
+  return table.concat(parts), count
+end
+
+-- A draw as the journal has it: an array, which goes on with grants and generations only if some take part.
+local function packed(account, drawn)
   local included = account and account.included and drawn[account.included] or 0
-  if named == 0 then return cmsgpack.pack({included, drawn.o, drawn.x}) end
-  parts[1], parts[2], parts[3] = '\148', cmsgpack.pack(included, drawn.o, drawn.x), '\220' .. struct.pack('>I2', named)
-  return table.concat(parts)
+  if not account or #account < 2 then return cmsgpack.pack({included, drawn.o, drawn.x}) end
+  local grants, from_grants = named(account, drawn, false)
+  local generations, from_generations = '', 0
+  if account.links then generations, from_generations = named(account, drawn, true) end
+  if from_grants + from_generations == 0 then return cmsgpack.pack({included, drawn.o, drawn.x}) end
+  local head = cmsgpack.pack(included, drawn.o, drawn.x) .. grants
+  if from_generations == 0 then return '\148' .. head end
+  return '\149' .. head .. generations
 end

@@ -5,7 +5,7 @@ local function take_caps()
   local caps = {}
   for c = 1, take_number() do
     caps[c] = {key = take_key(), field = take()}
-    ends[caps[c].key] = take()
+    keep_until(caps[c].key, take())
   end
   return caps
 end

@@ -8,8 +8,9 @@ local function take_ceilings()
   return ceilings
 end
 
--- The levels that a decision goes by, after a place for the code: overage, excess, reserved, finite buckets, caps,
--- and how many events have the value, if there is one.
+-- The levels that a decision goes by, after a place for the code: overage, excess, reserved, finite buckets, caps; then
+-- how many events have the value, if there is one, or where something may be carried the size of each generation and
+-- what the next period has of the included units.
 local function standing(account, caps, value)
   local stand = {
     0, level(account.key, account.overage_field), level(account.key, account.excess_field),
@@ -18,6 +19,11 @@ local function standing(account, caps, value)
   for b = 1, #account do stand[4 + b] = level(account[b].key, account[b].field) end
   for c = 1, #caps do stand[4 + #account + c] = level(caps[c].key, caps[c].field) end
   if value then stand[#stand + 1] = met(account, value) end
+  if account.links then
+    fit(account)
+    for _, bucket in ipairs(account.generations) do stand[#stand + 1] = bucket.size end
+    stand[#stand + 1] = account.kept
+  end
   return stand
 end
 

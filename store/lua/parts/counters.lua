@@ -9,6 +9,7 @@ local function take_number() return tonumber(take()) end
 local function take_key() return KEYS[take_number()] end
 
 local levels, grown, ends = {}, {}, {} -- by key, then field: as it stands, by how much it changed; by key: end of life
+local longer = {} -- keys that must live longer than their first field said
 local known_keys = {} -- those that were there before: their end of life was set with their first field
 local function level(key, field)
   local known = levels[key]
@@ -28,14 +29,22 @@ local function grow(key, field, amount)
   end
 end
 
+-- A key lives as long as the counter in it that is needed longest; 0: for good.
+local function keep_until(key, life)
+  local known = ends[key]
+  life = tonumber(life)
+  if not known or (known ~= 0 and (life == 0 or life > known)) then ends[key] = life end
+end
+
 local function write_counters()
   for key, fields in pairs(grown) do
     local touched = false
     for field, amount in pairs(fields) do
       if amount ~= 0 then redis.call('HINCRBY', key, field, whole(amount)); touched = true end
     end
-    if touched and not known_keys[key] and ends[key] and ends[key] ~= '0' then
-      redis.call('EXPIREAT', key, ends[key])
+    local life = ends[key] or 0
+    if touched and life > 0 and (longer[key] or not known_keys[key]) and redis.call('EXPIRETIME', key) < life then
+      redis.call('EXPIREAT', key, whole(life))
     end
   end
 end
