@@ -4,7 +4,14 @@ import re
 from typing import Final, Literal
 
 from policies import limits
-from policies.compiler import check_addons, check_cases, check_invariants, check_terms, outline
+from policies.compiler import (
+    check_addons,
+    check_cases,
+    check_currency,
+    check_invariants,
+    check_terms,
+    outline,
+)
 from policies.compiler.fields import FEATURE, FeatureSource, FeaturesSource
 from policies.compiler.findings import Findings, Place, Slug, quoted
 from policies.compiler.outline import Outline
@@ -38,6 +45,9 @@ def check(catalog: CatalogSource, findings: Findings) -> None:
             _feature(feature, findings)
     _ids("plan", catalog.plans, findings)
     _ids("addon", catalog.addons, findings)
+    for file in (*catalog.plans, *catalog.addons):
+        if file.said is not None:
+            check_currency.check(file.said, findings)
     if catalog.features is not None:
         _references(catalog.features, catalog.plan_ids, findings)
     for addon in catalog.addons:

@@ -1,6 +1,6 @@
 """How a diff writes the values of a catalog."""
 
-from policies import quantity
+from policies import money, quantity
 from policies.model import BillingInterval, Cap, Feature, Overage, Rollover
 
 
@@ -11,8 +11,7 @@ def amount(scaled: int | None, feature: Feature) -> str:
 
 def price(text: str, currency: str, interval: BillingInterval) -> str:
     """`49.00 USD a month`."""
-    whole, _, cents = text.partition(".")
-    return f"{whole}.{cents.ljust(2, '0')} {currency.upper()} a {interval}"
+    return f"{money.priced(text, currency)} {currency.upper()} a {interval}"
 
 
 def days(count: object) -> str:
