@@ -74,16 +74,21 @@ def whole(place: int) -> str:
 
 
 async def check(
-    context: Context, questions: Sequence[Question], pointer: Pointer = whole, *, noted: bool = True
+    context: Context,
+    questions: Sequence[Question],
+    pointer: Pointer = whole,
+    *,
+    at: datetime | None = None,
+    noted: bool = True,
 ) -> list[Decision]:
     """The decisions, in order; `pointer` says where each question stands, for naming its bad fields.
 
-    They go to the decision log unless `noted` says otherwise.
+    They are of now, or of an instant near it, and go to the decision log unless `noted` says otherwise.
 
     Errors: InvalidError for what a feature does not take (a key of the context, an entity, decimals);
     UnavailableError when a tenant is in no cache and Postgres is away, or no catalog is active.
     """
-    now = context.clock.now()
+    now = at or context.clock.now()
     cases = _warm_cases(context, questions, pointer, now)
     if cases is None:
         cases = await _cases(context, questions, pointer, now)

@@ -82,7 +82,7 @@ async def consume(context: Context, wanted: Consume) -> Consumed:
         _refuse_senseless(event, request, standing.right, now)
         bounds = _allowance(context, standing, request)
         if bounds is None:
-            given = await _without_counting(context, wanted)
+            given = await _without_counting(context, wanted, at)
             if given is not None:
                 return given
             continue
@@ -183,12 +183,12 @@ def _fits_unnamed_entity(right: Right, request: Request, bounds: allowance.Allow
     return all(cap.per == "tenant" or most is None or request.quantity <= most for cap, most in caps)
 
 
-async def _without_counting(context: Context, wanted: Consume) -> Consumed | None:
+async def _without_counting(context: Context, wanted: Consume, at: datetime) -> Consumed | None:
     """A plain check: it denies; or Cedar cannot decide, and the feature says what to answer then.
 
     None if it allows after all: the check has learned of something that changed.
     """
-    (decision,) = await check.check(context, (wanted,))
+    (decision,) = await check.check(context, (wanted,), at=at)
     if not decision.allowed:
         return Consumed(decision, consumed=False)
     if decision.outcome != "indeterminate":

@@ -8,7 +8,7 @@ import pytest
 
 from policies import errors
 from service.context import Context
-from service.usecases import consume
+from service.usecases import consume, subscribe, tenants
 from service.usecases.consume import Consume, Consumed
 from store import flush, keyspace, postgres
 from store.reading import Want
@@ -86,6 +86,15 @@ async def test_against_a_stale_snapshot_the_new_right_decides(counting: Context)
     counting.snapshots._keep((held,))
     assert (await use(counting, 1, 5)).consumed
     assert not (await use(counting, 2, 1)).consumed
+
+
+async def test_what_nothing_was_given_for_at_its_instant_is_denied(counting: Context):
+    """A moment later there is a right; the use was before."""
+    await tenants.put(counting, ledger.ORDER, "new", tenants.Wish(name="new"))
+    await subscribe.start(counting, ledger.ORDER, "new", subscribe.Wish(plan_id="free"))
+    given = await use(counting, 1, tenant_id="new", timestamp=NOW - timedelta(minutes=2))
+    assert (given.consumed, given.decision.reason) == (False, "no_subscription")
+    assert (await use(counting, 2, tenant_id="new")).consumed
 
 
 async def test_a_right_that_shrank_grants_what_was_used_of_it(counting: Context):
