@@ -1,0 +1,197 @@
+"""What may happen to a tenant: small acts, chosen at random, which make sense in any order."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+DAY = timedelta(days=1)
+
+
+class Use(NamedTuple):
+    """Something is used: reported, or consumed if it fits. `late` is how long ago it was."""
+
+    how: str
+    feature: str
+    quantity: int
+    entity: str | None
+    late: timedelta | None
+
+
+class Fill(NamedTuple):
+    """What is left of what is granted (or up to the limit) is used, or a little more or less."""
+
+    how: str
+    feature: str
+    to_limit: bool
+    beside: int
+
+
+class Several(NamedTuple):
+    """Reported in one call."""
+
+    uses: tuple[Use, ...]
+
+
+class Again(NamedTuple):
+    """The same as before, word by word; or its id with another quantity."""
+
+    which: int
+    same: bool
+
+
+class Ask(NamedTuple):
+    """A check, of now or of the past. It changes nothing."""
+
+    feature: str
+    quantity: int
+    entity: str | None
+    ago: timedelta | None
+
+
+class Give(NamedTuple):
+    """A grant. `since` is how far from now it takes effect, `life` how long it holds from there on."""
+
+    feature: str
+    quantity: int
+    priority: int
+    since: timedelta
+    life: timedelta | None
+
+
+class Void(NamedTuple):
+    """One of the grants is voided."""
+
+    which: int
+
+
+class Change(NamedTuple):
+    """Another plan; a tenant without one starts on it."""
+
+    plan: str
+    at_renewal: bool
+
+
+class Cancel(NamedTuple):
+    at_renewal: bool
+
+
+class Resume(NamedTuple):
+    pass
+
+
+class Wait(NamedTuple):
+    """Time goes by."""
+
+    length: timedelta
+
+
+class Edge(NamedTuple):
+    """Time goes on to one of the next instants at which something changes by itself, or to just beside it."""
+
+    feature: str
+    which: int
+    beside: timedelta
+
+
+class Flush(NamedTuple):
+    """What was counted goes to Postgres."""
+
+
+class Wipe(NamedTuple):
+    """Redis is lost after a flush, and rebuilt."""
+
+
+class Together(NamedTuple):
+    """Several clients at once."""
+
+    acts: tuple[Use | Ask, ...]
+
+
+features = st.sampled_from(["tokens", "tokens", "minutes"])
+plans = st.sampled_from(
+    ["free", "team", "team", "pro", "pro", "business", "business", "daily", "long", "open"]
+)
+"""Those with a month more often: their periods stay, and what was used of them with it."""
+entities = st.sampled_from([None, None, "u1", "u2"])
+quantities = st.integers(1, 12) | st.integers(0, 45)
+SOON = [timedelta(0), timedelta(seconds=1), timedelta(minutes=20), timedelta(hours=3)]
+spans = st.sampled_from([*SOON, DAY, 3 * DAY, 8 * DAY, 20 * DAY])
+lateness = st.one_of(
+    st.none(),
+    st.none(),
+    spans,
+    st.just(-timedelta(minutes=2)),
+    st.integers(20, 36).map(lambda days: days * DAY),
+)
+
+
+@st.composite
+def _uses(draw, kinds=("record", "consume", "consume")):
+    how, feature = draw(st.sampled_from(kinds)), draw(features)
+    late = draw(lateness if how == "record" else st.sampled_from([None, None, None, timedelta(minutes=2)]))
+    return Use(how, feature, draw(quantities), draw(entities) if feature == "tokens" else None, late)
+
+
+@st.composite
+def _asks(draw):
+    feature = draw(features)
+    return Ask(feature, draw(quantities), draw(entities) if feature == "tokens" else None, None)
+
+
+uses = _uses()
+fills = st.builds(
+    Fill, st.sampled_from(["record", "consume"]), features, st.booleans(), st.sampled_from([-1, 0, 0, 1, 5])
+)
+asks = _asks()
+looks = st.builds(lambda ask, ago: ask._replace(ago=ago), asks, spans)
+gifts = st.builds(
+    Give,
+    features,
+    st.integers(1, 30),
+    st.sampled_from([0, 50, 100, 100, 150]),
+    st.sampled_from([timedelta(0), timedelta(0), -3 * DAY, -30 * DAY, timedelta(hours=5), 10 * DAY]),
+    st.none() | st.sampled_from([timedelta(hours=2), 5 * DAY, 31 * DAY, 90 * DAY]),
+)
+together = st.lists(uses | uses | asks, min_size=2, max_size=4).map(lambda some: Together(tuple(some)))
+several = st.lists(_uses(kinds=("record",)), min_size=2, max_size=5).map(lambda some: Several(tuple(some)))
+waits = st.builds(
+    Wait, st.sampled_from([timedelta(hours=1), timedelta(hours=13), DAY, 6 * DAY, 17 * DAY, 31 * DAY])
+)
+edges = st.builds(
+    Edge,
+    features,
+    st.integers(0, 2),
+    st.sampled_from([-timedelta(seconds=1), timedelta(0), timedelta(seconds=1)]),
+)
+changes = st.builds(Change, plans, st.sampled_from([False, False, True]))
+turns = st.one_of(
+    changes,
+    changes,
+    changes,
+    st.builds(Cancel, st.booleans()),
+    st.builds(Resume),
+)
+acts = st.one_of(
+    uses,
+    fills,
+    together,
+    several,
+    gifts,
+    st.builds(Void, st.integers(0, 5)),
+    turns,
+    waits | edges,
+    st.builds(Again, st.integers(0, 20), st.booleans()),
+    asks | looks,
+    st.builds(Flush) | st.builds(Wipe),
+)
+chapters = st.one_of(
+    st.tuples(acts),
+    st.tuples(acts, acts),
+    st.tuples(fills, changes, fills, changes, fills),  # rights that grow and shrink while they are used
+    st.tuples(gifts, fills, gifts | st.builds(Void, st.just(0)), fills, looks),
+    st.tuples(uses, edges, uses | several, edges, fills),
+    st.tuples(uses, st.builds(Wipe), st.builds(Again, st.integers(0, 20), st.booleans()), fills),
+    st.tuples(fills, together, looks),
+)
+"""What bears on each other stands together more often than by chance."""

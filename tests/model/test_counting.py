@@ -1,0 +1,63 @@
+"""Counting is what the rules say, whatever happens in whatever order: beside a plain model (account.py)."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.clock import FixedClock
+from service.context import Context
+from store import certify
+from tests.model import acts, terms
+from tests.model.account import Account
+from tests.model.real import Real
+from tests.model.side_by_side import SideBySide
+
+NIGHTLY = os.environ.get("METERGATE_HYPOTHESIS") == "nightly"
+SEQUENCES = 1_000 if NIGHTLY else 40
+"""Of each of the two catalogs."""
+CHAPTERS = 12 if NIGHTLY else 5
+BEGINNINGS = (
+    datetime(2048, 1, 31, 9, 30, tzinfo=UTC),  # months that have no such day
+    datetime(2048, 2, 29, tzinfo=UTC),  # years that have no such day
+    datetime(2047, 12, 31, 23, 59, 59, tzinfo=UTC),
+    datetime(2049, 2, 27, 22, 15, tzinfo=UTC),
+)
+_numbers = count()
+
+
+@pytest.fixture(params=["free", None], ids=["with a fallback plan", "without"])
+async def tenant(
+    request: pytest.FixtureRequest, context: Context, clock: FixedClock, publish: Callable
+) -> Callable[[datetime], SideBySide]:
+    """Makes a tenant that nobody knows yet, on both sides, at an instant."""
+    await publish(terms.files(terms.PLANS, request.param))
+
+    def made(at: datetime) -> SideBySide:
+        clock.at = at
+        real = Real(context, clock, f"model-{next(_numbers)}")
+        return SideBySide(real, Account(terms.PLANS, request.param, at))
+
+    await certify.certify(context.pool, context.counters.link, now=BEGINNINGS[0])
+    return made
+
+
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    at=st.sampled_from(BEGINNINGS),
+    plan=acts.plans,
+    history=st.lists(acts.chapters, min_size=2, max_size=CHAPTERS),
+)
+async def test_any_history_comes_to_what_the_rules_say(tenant, at, plan, history):
+    both = tenant(at)
+    happens = [act for chapter in history for act in chapter]
+    await both.real.begin()
+    try:
+        for act in (acts.Wipe(), acts.Change(plan, at_renewal=False), *happens, acts.Flush(), acts.Wipe()):
+            await both.perform(act)
+    finally:
+        await both.real.leave()
