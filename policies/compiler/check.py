@@ -45,9 +45,9 @@ def check(catalog: CatalogSource, findings: Findings) -> None:
             _feature(feature, findings)
     _ids("plan", catalog.plans, findings)
     _ids("addon", catalog.addons, findings)
-    for file in (*catalog.plans, *catalog.addons):
-        if file.said is not None:
-            check_currency.check(file.said, findings)
+    for said in (*(file.said for file in catalog.plans), *(file.said for file in catalog.addons)):
+        if said is not None:
+            check_currency.check(said, findings)
     if catalog.features is not None:
         _references(catalog.features, catalog.plan_ids, findings)
     for addon in catalog.addons:
