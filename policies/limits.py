@@ -61,6 +61,8 @@ SERIES_POINTS: Final = 100_000
 """Points of one usage report, over all its series."""
 REPORT_PERIODS: Final = 400
 """Usage periods of one report that a level is totalled over: a year of days."""
+REVISIONS: Final = 1_000
+"""Versions of one event: who changes it looks at all of them."""
 REJECTED_DAYS: Final = 35
 """How long a rejected event stays visible."""
 

@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 
 from policies import limits
-from store import journal, keyspace, postgres, queries, staging
+from store import journal, keyspace, postgres, queries, revisions, staging
 from store.conversation import Command
 from store.counters import Correction
 from store.journal import Entry
@@ -209,6 +209,8 @@ async def _commit_readings(
     stale: list[Staged] = []
     if staged:
         stale = await staging.store(connection, staged, now=now)
+        known = set(map(id, stale))
+        await revisions.keep(connection, [item for item in staged if id(item) not in known])
     duplicates = repeated + stale
     await _keep_corrections(connection, duplicates)
     await _tell_mismatches(connection, duplicates, now)
@@ -257,6 +259,8 @@ async def _tell_mismatches(
 ) -> None:
     """An id that came again with another body is shown among the rejected events."""
     for item in duplicates:
+        if item.event.revised is not None:
+            continue  # whoever sent it looks which revision was kept, and says so
         event = item.event
         params = {"tenant_id": event.tenant_id, "digest": event.digest.hex()}
         known = await postgres.scalars(connection, sql.fingerprint, params)

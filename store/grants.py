@@ -1,5 +1,6 @@
 """The grants of tenants: written once, and voided at most once."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -14,6 +15,12 @@ _SQL = Queries("grants")
 async def lock(connection: postgres.Connection, tenant_id: str, grant_id: str) -> Grant | None:
     """The grant, held until the transaction ends; None if the tenant has no such grant."""
     return await postgres.row(connection, _SQL.get, {"tenant_id": tenant_id, "grant_id": grant_id}, Grant)
+
+
+async def named(connection: postgres.Connection, tenant_id: str, grant_ids: Collection[str]) -> list[Grant]:
+    """These grants of the tenant, ended ones too."""
+    params = {"tenant_id": tenant_id, "grants": list(grant_ids)}
+    return await postgres.rows(connection, _SQL.named, params, Grant) if grant_ids else []
 
 
 async def page(

@@ -55,6 +55,20 @@ class Rise(msgspec.Struct, frozen=True, array_like=True):
     """Of a unique meter: the field of the value (store.keyspace.value_field)."""
 
 
+class Revised(msgspec.Struct, frozen=True, array_like=True):
+    """What a revision is beside its act: whose it is, of which event, and how that stood before."""
+
+    event_digest: bytes
+    revision: int
+    """The number that the event has from now on."""
+    quantity_before: int
+    reason: str
+    actor: str
+    request: str
+    """Digest of whose Idempotency-Key it came with; empty without one."""
+    request_id: str
+
+
 class RecordEvent(msgspec.Struct, frozen=True, array_like=True):
     """A recorded event, with all that Postgres needs to keep it. Instants in microseconds since 1970.
 
@@ -92,6 +106,8 @@ class JournalEvent(RecordEvent, frozen=True, array_like=True):
     """Of a meter with a level (R21)."""
     late: Late = 0
     """How late it came for a period that carries something (policies.rollover)."""
+    revised: Revised | None = None
+    """Of an amend or void, whose `quantity` is the new one and whose `measured` is by how much it changed."""
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):

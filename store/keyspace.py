@@ -37,6 +37,8 @@ _INTERVAL_LETTERS: dict[Interval, str] = {
     "never": "n",
 }
 
+_INTERVALS: dict[str, Interval] = {short: interval for interval, short in _INTERVAL_LETTERS.items()}
+
 
 @lru_cache(maxsize=65_536)
 def shard_of(tenant_id: str) -> int:
@@ -96,6 +98,12 @@ def corrected(shard: int) -> str:
 def window(interval: Interval, period: Period) -> str:
     """The name of a time window: its interval's letter and its start in seconds, `m.1764547200`."""
     return f"{letter(interval)}.{int(period.start.timestamp())}"
+
+
+def parse_window(name: str) -> tuple[Interval, int]:
+    """What a window's name says: its interval, and its start in seconds."""
+    first, _, start = name.partition(".")
+    return _INTERVALS[first], int(start)
 
 
 def letter(interval: Interval) -> str:

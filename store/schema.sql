@@ -206,6 +206,7 @@ create table usage_keys (
   digest           uuid not null,                  -- of tenant, service and event id
   ingested_month   date not null,
   fingerprint      integer not null,               -- of the body: the same id with another body is told apart
+  event_at         timestamptz,                    -- where its event is found; null: it came before this was kept
   primary key (tenant_id, digest, ingested_month)
 ) partition by range (ingested_month);
 
@@ -218,10 +219,10 @@ create table usage_events (
   feature_id       text not null,
   entity_id        text not null default '',
   plan_id          text not null default '',       -- the plan of that instant; '' without a subscription
-  quantity         bigint not null,                -- as reported, scaled
-  measured         bigint not null,                -- what the meter made of it: the quantity, 1, by how much a level grew
+  quantity         bigint not null,                -- as it was last said, scaled; 0 if voided
+  measured         bigint not null,                -- what the meter makes of it: the quantity, 1, by how much a level grew
   time_window      text not null default '',       -- the usage interval it was drawn in; '' if it moved no counter
-  drawn_included   bigint not null default 0,
+  drawn_included   bigint not null default 0,      -- as it was booked at first; its revisions have the rest
   drawn_overage    bigint not null default 0,
   drawn_excess     bigint not null default 0,
   properties       jsonb,
@@ -229,8 +230,45 @@ create table usage_events (
   drawn_grants     jsonb,                          -- grant id -> amount; null: it took nothing from a grant
   drawn_rollover   jsonb,                          -- generation -> amount; null: it took nothing that was carried
   decided          jsonb,                          -- of a consume: what it was decided on (store.staging.Decision)
+  revision         integer not null default 1,     -- 1 is as reported; each amendment is one more
+  voided           boolean not null default false,
   primary key (tenant_id, event_at, digest)
 ) partition by range (event_at);
+
+-- What changed about events after they were booked, by the event's instant: signed, below zero where units came back.
+create table usage_revisions (
+  tenant_id        text not null,
+  event_at         timestamptz not null,           -- of the event
+  digest           uuid not null,                  -- of the revision: of the event's, and its number
+  event_digest     uuid not null,
+  revision         integer not null,               -- the number that the event has since
+  kind             text not null,                  -- amend, void
+  feature_id       text not null,
+  quantity_before  bigint not null,                -- scaled
+  quantity         bigint not null,                -- since then; 0 if voided
+  measured         bigint not null,                -- by how much what the meter makes of it changed
+  time_window      text not null,                  -- the event's; '' if no counter moved
+  drawn_included   bigint not null,
+  drawn_overage    bigint not null,
+  drawn_excess     bigint not null,
+  drawn_grants     jsonb,
+  drawn_rollover   jsonb,
+  reason           text not null,
+  actor            text not null,                  -- as in audit
+  request          text not null,                  -- digest of whose Idempotency-Key it came with; '' without one
+  revised_at       timestamptz not null,
+  primary key (tenant_id, event_at, digest)
+);
+
+-- All that events have drawn, each change at its event's instant: as booked first, and by revisions since.
+create view usage_draws as
+select tenant_id, event_at, feature_id, time_window, accepted_at as booked_at,
+  drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover
+from usage_events
+union all
+select tenant_id, event_at, feature_id, time_window, revised_at,
+  drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover
+from usage_revisions;
 
 -- Usage by the hour: what reports read.
 create table usage_hourly (

@@ -45,16 +45,17 @@ class Accounts:
         place = self._places.get(account)
         if place is None:
             place = self._places[account] = len(self._places) + 1
-            keys = self._keys
-            self._arguments += [
-                keys.place(part.name) if isinstance(part, _Key) else part
-                for part in _said(self._shard, account)
-            ]
+            self._arguments += account_of(self._shard, self._keys, account)
         return place
 
     def arguments(self) -> tuple[Argument, ...]:
         """Their number, and each of them."""
         return (len(self._places), *self._arguments)
+
+
+def account_of(shard: int, keys: Keys, account: Account) -> list[Argument]:
+    """One account, as parts/buckets.lua takes it."""
+    return [keys.place(part.name) if isinstance(part, _Key) else part for part in _said(shard, account)]
 
 
 class _Key(msgspec.Struct, frozen=True):

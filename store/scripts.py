@@ -33,6 +33,7 @@ def _read(*path: str) -> str:
 
 RECORD = load("record")
 CONSUME = load("consume")
+REVISE = load("revise")
 CORRECT = load("correct")
 RAISE_VERSION = load("raise_version")
-ALL = (RECORD, CONSUME, CORRECT, RAISE_VERSION)
+ALL = (RECORD, CONSUME, REVISE, CORRECT, RAISE_VERSION)

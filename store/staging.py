@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from policies.rollover import SEALED
 from store import journal, keyspace, partitions, postgres, queries
-from store.journal import Draw, JournalEvent
+from store.journal import Draw, JournalEvent, Kind
 
 sql = queries.Queries("flush")
+
+_NO_EVENTS: Final[frozenset[Kind]] = frozenset({"amend", "void"})
 
 
 class Decision(msgspec.Struct, frozen=True, rename="camel"):
@@ -154,8 +156,14 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
                     msgspec.json.encode(event.properties).decode() if event.properties else None,
                     journal.instant(event.accepted_at),
                     _decided(item),
+                    _event_digest(item.event),
                 )
             )
+
+
+def _event_digest(event: JournalEvent) -> str | None:
+    """What the event is found by that an act is about; None for one that uses nothing of its own."""
+    return None if event.kind in _NO_EVENTS else event.digest.hex()
 
 
 def _decided(item: Staged) -> str | None:

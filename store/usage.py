@@ -35,7 +35,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class StoredEvent(msgspec.Struct, frozen=True, rename="camel"):
-    """One event as it is kept; quantity is scaled."""
+    """One event as it stands; quantity is scaled."""
 
     tenant_id: str
     service_id: str
@@ -48,6 +48,8 @@ class StoredEvent(msgspec.Struct, frozen=True, rename="camel"):
     plan_id: str
     properties: str | None
     digest: str
+    revision: int
+    voided: bool
 
 
 class DecidedUse(msgspec.Struct, frozen=True):

@@ -37,8 +37,10 @@ _SCHEME: Final = {
 _PATH: Final = {
     "tenantId": (wire.TenantId, "The tenant."),
     "decisionId": (wire.CallerId, "The decision, by its id."),
+    "eventId": (wire.EventId, "The event, by the id that it was reported with."),
     "featureId": (wire.CatalogId, "The feature."),
     "grantId": (wire.CallerId, "The grant."),
+    "serviceId": (wire.ServiceId, "The service that reported it."),
     "keyId": (wire.CallerId, "The key, by its id; never its secret."),
 }
 _SAID: Final = {

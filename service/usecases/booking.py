@@ -1,7 +1,7 @@
 """How an event is booked: the buckets it draws from, the caps it moves, its line in the journal."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,6 +21,7 @@ from store.accounts import Account, BucketRoom, CapMove, Carrying, GrantBucket
 from store.certify import COUNTER_LIFE
 from store.consuming import Ceilings, Use
 from store.counters import Recording
+from store.revisions import RevisedEvent
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +38,12 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
 
 def digest(event: Usage) -> bytes:
     """What an event is recognised by: 16 bytes over tenant, service and id."""
-    identity = f"{event.tenant_id} {event.service_id} {event.event_id}"  # ids hold no space
-    return hashlib.sha256(identity.encode()).digest()[:16]
+    return identity(event.tenant_id, event.service_id, event.event_id)
+
+
+def identity(tenant_id: str, service_id: str, event_id: str) -> bytes:
+    """The digest of an event's name."""
+    return hashlib.sha256(f"{tenant_id} {service_id} {event_id}".encode()).digest()[:16]  # ids hold no space
 
 
 def fingerprint(event: Usage, scaled: int, context: Mapping[str, str] | None = None) -> int:
@@ -65,6 +70,17 @@ class Moment(msgspec.Struct, frozen=True):
     at: datetime
     now: datetime
     decision_id: str
+
+
+class Ground(msgspec.Struct, frozen=True):
+    """Where a change of an event is counted: its account, and the caps that it moves."""
+
+    account: Account
+    ends: int
+    """The end of the account's window, in unix seconds; 0: never."""
+    caps: tuple[CapMove, ...]
+    kept_caps: tuple[CapMove, ...]
+    """The same with the end of their counters' life."""
 
 
 class Accounts:
@@ -199,6 +215,50 @@ def _placed(standing: Standing, carried: Carrying | None) -> Place:
     right = standing.right
     window, ends = _window(right, right)
     return Place(_account(standing.snapshot, right, window, ends, carried), ends, _cap_moves(right, None))
+
+
+def ground(
+    snapshot: Snapshot,
+    right: Right,
+    current: Right,
+    event: RevisedEvent,
+    *,
+    drawn_from: Sequence[Grant],
+    now: datetime,
+) -> Ground:
+    """Where changes of an event are counted: in the window it was booked in, while its counters are kept.
+
+    `right` holds at the event's instant by the facts of today, `current` now. Where the periods lie otherwise
+    than when the event was booked, nothing is given there. `drawn_from` are the grants that it drew from.
+    """
+    same_plan = right.plan is not None and right.plan.plan_id == event.plan_id
+    caps = _cap_moves(right, event.entity_id or None, now) if same_plan else ()
+    right, window, ends = _booked_in(right, event.window)
+    if not _lives(_life(ends), now):
+        window, ends = "", 0
+    carried = carrying.of(right, current, now) if window and carrying.concerns(right) else None
+    account = _account(snapshot, right, window, ends, carried)
+    if window:
+        known = {room.field for room in account.finite}
+        over = [room for room in map(_grant_room, drawn_from) if _lives(room.life, now)]
+        closed = [msgspec.structs.replace(room, size=0) for room in over if room.field not in known]
+        account = msgspec.structs.replace(account, finite=(*closed, *account.finite))
+    return Ground(account, ends, caps, tuple(CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps))
+
+
+def _booked_in(right: Right, window: str) -> tuple[Right, str, int]:
+    """The right in a window of before, and the window's end; of another shape, it gives nothing there."""
+    if right.period is not None and _window(right, right)[0] == window:
+        return right, *_window(right, right)
+    nothing = msgspec.structs.replace(right, terms=None, grants=(), grants_before=0, rollover=(), lasts=0)
+    if not window:
+        return nothing, "", 0
+    interval, start = keyspace.parse_window(window)
+    return nothing, window, _ends(interval, Period(datetime.fromtimestamp(start, UTC), None))
+
+
+def _lives(life: int, now: datetime) -> bool:
+    return life == 0 or now.timestamp() < life
 
 
 def _ceilings(bounds: Allowance, right: Right, entity_id: str | None) -> Ceilings:

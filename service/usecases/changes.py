@@ -72,8 +72,7 @@ async def carry_out(context: Context, order: Order, act: Act, *, route: str, req
     Errors: IdempotencyMismatchError, UnavailableError, and what the act raises.
     """
     now = context.clock.now()
-    fingerprint = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).digest()
-    scope = f"{order.caller.actor} {route}"
+    fingerprint, scope = _fingerprint(request), _scope(order, route)
     version = None
     async with postgres.transaction(context.pool) as connection:
         if order.idempotency_key is not None:
@@ -89,6 +88,51 @@ async def carry_out(context: Context, order: Order, act: Act, *, route: str, req
     if version is not None and done.decisions_of is not None:
         await context.snapshots.announce(done.decisions_of, version)
     return reply
+
+
+async def recalled(context: Context, order: Order, *, route: str, request: object) -> Reply | None:
+    """What was answered before, to a change that is not made in one transaction and so not by `carry_out`.
+
+    Errors: IdempotencyMismatchError, UnavailableError.
+    """
+    key = order.idempotency_key
+    if key is None:
+        return None
+    async with postgres.transaction(context.pool) as connection:
+        now = context.clock.now()
+        kept = await idempotency.recall(connection, _scope(order, route), key, now=now)
+    return None if kept is None else _again(kept, _fingerprint(request))
+
+
+async def remember(context: Context, order: Order, reply: Reply, *, route: str, request: object) -> None:
+    """Keeps the answer of such a change. Where that fails the change itself must know its repetitions.
+
+    Errors: UnavailableError.
+    """
+    key = order.idempotency_key
+    if key is None:
+        return
+    kept = idempotency.Kept(
+        fingerprint=_fingerprint(request), status=reply.status, body=reply.body, etag=reply.etag
+    )
+    async with postgres.transaction(context.pool) as connection:
+        await idempotency.keep(connection, _scope(order, route), key, kept, now=context.clock.now())
+
+
+def named(order: Order, route: str) -> str:
+    """A name of the request, by whose Idempotency-Key it came with; empty without one."""
+    if order.idempotency_key is None:
+        return ""
+    return hashlib.sha256(f"{_scope(order, route)} {order.idempotency_key}".encode()).hexdigest()[:32]
+
+
+def _scope(order: Order, route: str) -> str:
+    """What an Idempotency-Key is unique in."""
+    return f"{order.caller.actor} {route}"
+
+
+def _fingerprint(request: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 
 def require(order: Order, etag: str | None) -> None:

@@ -1,15 +1,17 @@
-"""Events one by one: what was counted, and what was not and why."""
+"""Events one by one: what was counted, what became of it, and what was not counted and why."""
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from policies import errors, quantity
 from service.context import Context
-from store import postgres
+from service.usecases import booking, past
+from store import postgres, revisions
 from store import usage as usage_store
+from store.revisions import RevisedEvent, StoredRevision
 from store.usage import Rejected, StoredEvent
 
 LATEST = "9999-12-31T00:00:00+00:00"
@@ -17,7 +19,7 @@ LAST_DIGEST = str(uuid.UUID(int=2**128 - 1))
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An event as it counted; `planId` is the plan of its instant, null without a subscription."""
+    """An event as it counts; `planId` is the plan of its instant, null without a subscription."""
 
     id: str
     tenant_id: str
@@ -29,6 +31,35 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     accepted_at: datetime
     plan_id: str | None
     properties: dict[str, str] | None
+    revision: int
+    """1 as it was reported; each amendment is one more."""
+    voided: bool
+    """It counts nothing any more."""
+
+
+class RevisionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A version of an event; `reason` and `actor` are null of what was reported."""
+
+    revision: int
+    kind: Literal["report", "amend", "void"]
+    quantity: int | str
+    reason: str | None
+    actor: str | None
+    at: datetime
+
+
+class EventHistory(EventView, frozen=True, kw_only=True, rename="camel"):
+    """An event with all its versions, oldest first."""
+
+    revisions: list[RevisionView]
+
+
+class EventName(msgspec.Struct, frozen=True):
+    """What an event is named by: an id is unique per tenant and service."""
+
+    tenant_id: str
+    service_id: str
+    event_id: str
 
 
 class RejectedView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -68,12 +99,8 @@ async def counted(
         )
     shown = found[:limit]
     more = len(found) > limit
-    meanings = context.catalogs.meanings
     return EventPage(
-        items=[
-            _view(event, meanings[event.feature_id].decimals if event.feature_id in meanings else 0)
-            for event in shown
-        ],
+        items=[_view(event, decimals(context, event.feature_id)) for event in shown],
         next_cursor=f"{shown[-1].event_at.isoformat()}~{shown[-1].digest}" if more else None,
     )
 
@@ -93,6 +120,95 @@ async def rejected(context: Context, tenant_id: str | None, *, after: str, limit
         items=[_rejected(one) for one in shown],
         next_cursor=str(shown[-1].rejected_id) if len(found) > limit else None,
     )
+
+
+async def history(context: Context, name: EventName) -> EventHistory:
+    """An event with what became of it, also one of a moment ago.
+
+    Errors: NotFoundError, ConflictError for one that is not kept any more; UnavailableError.
+    """
+    await past.bring_over(context, name.tenant_id)
+    await context.catalogs.refresh()
+    async with postgres.transaction(context.pool) as connection:
+        event = await find(connection, name)
+    return EventHistory(**msgspec.structs.asdict(of(context, event)), revisions=_versions(event, context))
+
+
+async def find(connection: postgres.Connection, name: EventName) -> RevisedEvent:
+    """The event of a name.
+
+    Errors: NotFoundError; ConflictError for one that is not kept any more.
+    """
+    digest = booking.identity(name.tenant_id, name.service_id, name.event_id)
+    found = await revisions.find(connection, name.tenant_id, digest)
+    if found is not None:
+        return found
+    if await revisions.is_known(connection, name.tenant_id, digest):
+        raise errors.ConflictError(
+            f'"{name.event_id}" of "{name.service_id}" stands for no event: it is not kept any more, '
+            "or was reserved and not used."
+        )
+    raise errors.NotFoundError(
+        f'The tenant "{name.tenant_id}" has no event "{name.event_id}" of "{name.service_id}".'
+    )
+
+
+def of(context: Context, event: RevisedEvent) -> EventView:
+    """An event as it stands."""
+    return EventView(
+        id=event.event_id,
+        tenant_id=event.tenant_id,
+        service_id=event.service_id,
+        feature_id=event.feature_id,
+        entity_id=event.entity_id or None,
+        quantity=quantity.render(event.quantity, decimals(context, event.feature_id)),
+        timestamp=event.event_at,
+        accepted_at=event.accepted_at,
+        plan_id=event.plan_id or None,
+        properties=event.properties,
+        revision=event.revision,
+        voided=event.voided,
+    )
+
+
+def as_of(context: Context, event: RevisedEvent, revision: StoredRevision) -> EventView:
+    """An event as a revision left it."""
+    return msgspec.structs.replace(
+        of(context, event),
+        quantity=quantity.render(revision.quantity, decimals(context, event.feature_id)),
+        revision=revision.revision,
+        voided=revision.kind == "void",
+    )
+
+
+def decimals(context: Context, feature_id: str) -> int:
+    """Those of the feature, for life."""
+    meaning = context.catalogs.meanings.get(feature_id)
+    return meaning.decimals if meaning else 0
+
+
+def _versions(event: RevisedEvent, context: Context) -> list[RevisionView]:
+    digits = decimals(context, event.feature_id)
+    first = event.revisions[0].quantity_before if event.revisions else event.quantity
+    reported = RevisionView(
+        revision=1,
+        kind="report",
+        quantity=quantity.render(first, digits),
+        reason=None,
+        actor=None,
+        at=event.accepted_at,
+    )
+    return [reported] + [
+        RevisionView(
+            revision=one.revision,
+            kind=one.kind,
+            quantity=quantity.render(one.quantity, digits),
+            reason=one.reason,
+            actor=one.actor,
+            at=one.revised_at,
+        )
+        for one in event.revisions
+    ]
 
 
 def _place(after: str) -> tuple[datetime, str]:
@@ -117,6 +233,8 @@ def _view(event: StoredEvent, decimals: int) -> EventView:
         accepted_at=event.accepted_at,
         plan_id=event.plan_id or None,
         properties=msgspec.json.decode(event.properties, type=dict[str, str]) if event.properties else None,
+        revision=event.revision,
+        voided=event.voided,
     )
 
 

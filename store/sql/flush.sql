@@ -16,7 +16,7 @@ create temporary table if not exists staged_events (
   tenant_id text, event_at timestamptz, digest uuid, fingerprint integer, service_id text, event_id text,
   feature_id text, entity_id text, plan_id text, quantity bigint, measured bigint, time_window text,
   drawn_included bigint, drawn_overage bigint, drawn_excess bigint, drawn_grants jsonb, drawn_rollover jsonb,
-  properties jsonb, accepted_at timestamptz, decided jsonb
+  properties jsonb, accepted_at timestamptz, decided jsonb, event_digest uuid
 ) on commit delete rows;
 create temporary table if not exists staged_moves (
   place integer, tenant_id text, time_window text, field text, amount bigint, ends_at timestamptz
@@ -26,7 +26,7 @@ create temporary table if not exists staged_moves (
 copy staged_events (
   place, tenant_id, event_at, digest, fingerprint, service_id, event_id, feature_id, entity_id, plan_id, quantity,
   measured, time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
-  accepted_at, decided
+  accepted_at, decided, event_digest
 ) from stdin;
 
 -- name: copy_moves
@@ -36,8 +36,8 @@ copy staged_moves (place, tenant_id, time_window, field, amount, ends_at) from s
 -- Which of the staged events are new: their ids are not among the keys of this month and the two before it, nor
 -- of a later one, which a worker whose clock is ahead may have begun.
 with fresh as (
-  insert into usage_keys (tenant_id, digest, ingested_month, fingerprint)
-  select s.tenant_id, s.digest, %(month)s, s.fingerprint from staged_events s
+  insert into usage_keys (tenant_id, digest, ingested_month, fingerprint, event_at)
+  select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at from staged_events s
   where not exists (
     select from usage_keys k
     where k.tenant_id = s.tenant_id and k.digest = s.digest and k.ingested_month >= %(horizon)s
@@ -52,20 +52,21 @@ update staged_events s set fresh = true from fresh f where f.tenant_id = s.tenan
 select place from staged_events where not fresh order by place;
 
 -- name: insert_events
+-- What was used; acts that use nothing of their own are none.
 insert into usage_events (
   tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
   time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
   accepted_at, decided
 )
-select tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
+select tenant_id, event_at, event_digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
   time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
   accepted_at, decided
-from staged_events where fresh;
+from staged_events where fresh and event_digest is not null;
 
 -- name: add_to_hours
 insert into usage_hourly as u (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events)
 select tenant_id, feature_id, date_trunc('hour', event_at, 'UTC'), service_id, entity_id, plan_id, sum(measured), count(*)
-from staged_events where fresh
+from staged_events where fresh and event_digest is not null
 group by 1, 2, 3, 4, 5, 6
 on conflict (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
 do update set quantity = u.quantity + excluded.quantity, events = u.events + excluded.events;

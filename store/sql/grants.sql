@@ -5,6 +5,11 @@ from grants
 where tenant_id = %(tenant_id)s and grant_id = %(grant_id)s
 for update
 
+-- name: named
+-- These grants of a tenant.
+select grant_id as id, feature_id, quantity, priority, effective_at, expires_at, created_at, voided_at, reason
+from grants where tenant_id = %(tenant_id)s and grant_id = any(%(grants)s) order by grant_id
+
 -- name: page
 -- A tenant's grants, oldest first, behind an id; of one feature, if one is named.
 select grant_id as id, feature_id, quantity, priority, effective_at, expires_at, created_at, voided_at, reason

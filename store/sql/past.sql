@@ -78,10 +78,10 @@ select jsonb_build_object(
 from tenants t where t.tenant_id = %(tenant_id)s;
 
 -- name: drawn
--- What events up to an instant drew from the buckets of a usage period.
+-- What events up to an instant, as they stand today, drew from the buckets of a usage period.
 select coalesce(sum(drawn_included), 0)::bigint as included, coalesce(sum(drawn_overage), 0)::bigint as overage,
   coalesce(sum(drawn_excess), 0)::bigint as excess
-from usage_events
+from usage_draws
 where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window = %(time_window)s
   and event_at >= %(start)s and event_at <= %(at)s;
 
@@ -96,27 +96,27 @@ where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window 
 -- name: drawn_from_grants
 -- What events up to an instant drew from grants, over their lives.
 select g.key as grant_id, sum(g.value::bigint)::bigint as amount
-from usage_events e cross join jsonb_each_text(e.drawn_grants) g
-where e.tenant_id = %(tenant_id)s and e.feature_id = %(feature_id)s and e.drawn_grants is not null
-  and e.event_at >= %(start)s and e.event_at <= %(at)s and g.key = any(%(grants)s)
+from usage_draws d cross join jsonb_each_text(d.drawn_grants) g
+where d.tenant_id = %(tenant_id)s and d.feature_id = %(feature_id)s and d.drawn_grants is not null
+  and d.event_at >= %(start)s and d.event_at <= %(at)s and g.key = any(%(grants)s)
 group by g.key;
 
 -- name: drawn_in_time
 -- What events drew from what a period that ended included, apart from what was late for what it carries: overage from its
 -- end on, all else from its seal on.
-select (coalesce(sum(drawn_included) filter (where accepted_at < %(sealed)s), 0)
-  + coalesce(sum(drawn_overage) filter (where accepted_at < %(ended)s), 0))::bigint
-from usage_events
+select (coalesce(sum(drawn_included) filter (where booked_at < %(sealed)s), 0)
+  + coalesce(sum(drawn_overage) filter (where booked_at < %(ended)s), 0))::bigint
+from usage_draws
 where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window = %(time_window)s
   and event_at >= %(start)s and event_at <= %(at)s;
 
 -- name: drawn_from_generations
 -- What events up to an instant drew from what earlier periods carried into theirs; with a seal, what came before it.
 select g.key::int as generation, sum(g.value::bigint)::bigint as amount
-from usage_events e cross join jsonb_each_text(e.drawn_rollover) g
-where e.tenant_id = %(tenant_id)s and e.feature_id = %(feature_id)s and e.time_window = %(time_window)s
-  and e.drawn_rollover is not null and e.event_at >= %(start)s and e.event_at <= %(at)s
-  and (%(sealed)s::timestamptz is null or e.accepted_at < %(sealed)s)
+from usage_draws d cross join jsonb_each_text(d.drawn_rollover) g
+where d.tenant_id = %(tenant_id)s and d.feature_id = %(feature_id)s and d.time_window = %(time_window)s
+  and d.drawn_rollover is not null and d.event_at >= %(start)s and d.event_at <= %(at)s
+  and (%(sealed)s::timestamptz is null or d.booked_at < %(sealed)s)
 group by g.key;
 
 -- name: measured

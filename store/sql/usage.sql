@@ -5,12 +5,16 @@ from usage_keys k join unnest(%(tenants)s::text[], %(digests)s::uuid[]) as w (te
 where k.ingested_month >= %(horizon)s;
 
 -- name: decided_use
--- A use, and what it was decided on if it was consumed, as one JSON document (store.usage.DecidedUse).
+-- A use with its quantity of then, and what it was decided on if it was consumed, as one JSON document
+-- (store.usage.DecidedUse).
 select jsonb_build_object(
-  'feature_id', feature_id, 'entity_id', entity_id, 'quantity', quantity, 'event_at', event_at,
-  'accepted_at', accepted_at, 'decided', decided
+  'feature_id', feature_id, 'entity_id', entity_id, 'quantity', coalesce((
+    select quantity_before from usage_revisions r
+    where r.tenant_id = e.tenant_id and r.event_at = e.event_at and r.event_digest = e.digest
+    order by r.revision limit 1
+  ), quantity), 'event_at', event_at, 'accepted_at', accepted_at, 'decided', decided
 )::text
-from usage_events
+from usage_events e
 where tenant_id = %(tenant_id)s and digest = %(digest)s;
 
 -- name: insert_rejected
@@ -40,7 +44,7 @@ having count(drained_at) = case when %(shard)s::smallint is null then 256 else 1
 -- name: events
 -- A tenant's events, newest first, after a cursor of instant and digest.
 select tenant_id, service_id, event_id, feature_id, entity_id, quantity, event_at, accepted_at, plan_id,
-  properties::text as properties, digest::text as digest
+  properties::text as properties, digest::text as digest, revision, voided
 from usage_events
 where tenant_id = %(tenant_id)s and (%(feature_id)s::text is null or feature_id = %(feature_id)s)
   and (event_at, digest) < (%(before_at)s, %(before_digest)s::uuid)

@@ -1,0 +1,66 @@
+"""Revising: an event that was counted is amended or voided, once for each of its revision numbers."""
+
+import hashlib
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+from redis import exceptions
+
+from store import keyspace, script_call, scripts
+from store.accounts import Account, CapMove
+from store.counters import MARK_LIFE_S
+from store.link import RUN_ID, Link, RedisAwayError
+from store.reading import FenceClosedError
+
+Outcome = Literal["kept", "repeated", "taken", "stale", "overflow"]
+_OUTCOMES: Final[tuple[Outcome, ...]] = ("kept", "repeated", "taken", "stale", "overflow")
+
+
+class Revising(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision on its way into the script. `payload` is one msgpack value, kept as it is."""
+
+    account: Account
+    digest: bytes
+    fingerprint: int
+    payload: bytes
+    back: int = 0
+    """Units that come back to buckets."""
+    own: tuple[int, ...]
+    """What the event has drawn by now of each finite bucket of the account."""
+    more: int = 0
+    """Units that are drawn beyond what was."""
+    change: int
+    """By how much what was measured changes: what the caps move by."""
+    caps: tuple[CapMove, ...] = ()
+
+
+def digest(event_digest: bytes, revision: int) -> bytes:
+    """What a revision is recognised by: of an event each number is given once, so of two one stays."""
+    return hashlib.sha256(event_digest + f"revision {revision}".encode()).digest()[:16]
+
+
+async def revise(link: Link, revising: Revising, *, now: datetime) -> Outcome:
+    """Keeps a revision.
+
+    Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it was kept.
+    """
+    account, tenant_id = revising.account, revising.account.tenant_id
+    shard = keyspace.shard_of(tenant_id)
+    keys = script_call.Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
+    arguments = [
+        *script_call.account_of(shard, keys, account),
+        *script_call.mark(shard, keys, revising.digest, keyspace.day_of(now)),
+        revising.fingerprint,
+        revising.payload,
+        revising.back,
+        *revising.own,
+        revising.more,
+        revising.change,
+        *script_call.caps(shard, keys, tenant_id, revising.caps),
+    ]
+    replies = await link.send([keys.call(scripts.REVISE, RUN_ID, MARK_LIFE_S, *arguments)])
+    (reply,) = replies.values
+    if isinstance(reply, exceptions.ResponseError):
+        raise FenceClosedError if "FENCED" in str(reply) else RedisAwayError(str(reply))
+    return _OUTCOMES[int(reply)]

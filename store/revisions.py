@@ -1,0 +1,174 @@
+"""Revisions in Postgres: what became of events after they were booked, and who wanted it."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from store import audit, journal, postgres, queries
+from store.staging import Staged
+
+sql = queries.Queries("revisions")
+
+RevisionKind = Literal["amend", "void"]
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What is used of each bucket; of a revision by how much that changed."""
+
+    included: int = 0
+    overage: int = 0
+    excess: int = 0
+    grants: dict[str, int] = {}
+    """By grant id."""
+    rollover: dict[str, int] = {}
+    """By generation of what earlier periods carried."""
+
+    def plus(self, other: "Drawn") -> "Drawn":
+        """Both together."""
+        return Drawn(
+            self.included + other.included,
+            self.overage + other.overage,
+            self.excess + other.excess,
+            _sums(self.grants, other.grants),
+            _sums(self.rollover, other.rollover),
+        )
+
+
+def _sums(ours: dict[str, int], theirs: dict[str, int]) -> dict[str, int]:
+    amounts = Counter(ours)
+    amounts.update(theirs)
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+class StoredRevision(msgspec.Struct, frozen=True, rename="camel"):
+    """One change of an event; quantities are scaled."""
+
+    digest: uuid.UUID
+    revision: int
+    kind: RevisionKind
+    quantity_before: int
+    quantity: int
+    drawn: Drawn
+    reason: str
+    actor: str
+    request: str
+    revised_at: datetime
+
+
+class RevisedEvent(msgspec.Struct, frozen=True, rename="camel"):
+    """An event as it stands, with its history; quantities are scaled."""
+
+    tenant_id: str
+    service_id: str
+    event_id: str
+    feature_id: str
+    entity_id: str
+    plan_id: str
+    quantity: int
+    measured: int
+    event_at: datetime
+    accepted_at: datetime
+    properties: dict[str, str] | None
+    revision: int
+    voided: bool
+    window: str
+    booked: Drawn
+    """By the event as it was reported."""
+    revisions: list[StoredRevision]
+    """Oldest first."""
+
+    @property
+    def drawn(self) -> Drawn:
+        """What the event has drawn by now, all its revisions together."""
+        total = self.booked
+        for revision in self.revisions:
+            total = total.plus(revision.drawn)
+        return total
+
+
+async def find(connection: postgres.Connection, tenant_id: str, digest: bytes) -> RevisedEvent | None:
+    """The event of an id (its digest) with its history."""
+    known = await _instants(connection, tenant_id, digest)
+    if not known:
+        return None
+    params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest), "event_at": known[0]}
+    found: list[str] = await postgres.scalars(connection, sql.find, params)
+    return msgspec.json.decode(found[0], type=RevisedEvent) if found else None
+
+
+async def is_known(connection: postgres.Connection, tenant_id: str, digest: bytes) -> bool:
+    """Whether the id has ever come, also if its event is not there, or not any more."""
+    return bool(await _instants(connection, tenant_id, digest))
+
+
+async def _instants(connection: postgres.Connection, tenant_id: str, digest: bytes) -> list[datetime | None]:
+    params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest)}
+    return await postgres.scalars(connection, sql.instant, params)
+
+
+async def keep(connection: postgres.Connection, acts: Iterable[Staged]) -> None:
+    """Keeps revisions that are new, lets their events and hours show them, and writes their audit lines.
+
+    All in the transaction of the flush: none of it is ever there without the rest (law 11).
+    """
+    revisions = [item for item in acts if item.event.revised is not None]
+    if not revisions:
+        return
+    rows = [_row(item) for item in revisions]
+    for query in (sql.insert, sql.apply, sql.add_to_hour):
+        await postgres.execute_each(connection, query, rows)
+    await audit.append_all(connection, [_line(item) for item in revisions])
+
+
+def _row(item: Staged) -> dict[str, object]:
+    event, draw, revised = item.event, item.draw, item.event.revised
+    assert revised is not None, "only revisions are kept here"
+    grants = {grant.grant_id: amount for grant, amount in draw.grants}
+    generations = {str(number): amount for number, amount in draw.rollover}
+    return {
+        "tenant_id": event.tenant_id,
+        "service_id": event.service_id,
+        "feature_id": event.feature_id,
+        "entity_id": event.entity_id,
+        "plan_id": event.plan_id,
+        "event_at": journal.instant(event.event_at),
+        "digest": uuid.UUID(bytes=event.digest),
+        "event_digest": uuid.UUID(bytes=revised.event_digest),
+        "revision": revised.revision,
+        "kind": event.kind,
+        "voided": event.kind == "void",
+        "quantity_before": revised.quantity_before,
+        "quantity": event.quantity,
+        "measured": event.measured,
+        "time_window": event.window,
+        "included": draw.included,
+        "overage": draw.overage,
+        "excess": draw.excess,
+        "grants": msgspec.json.encode(grants).decode() if grants else None,
+        "rollover": msgspec.json.encode(generations).decode() if generations else None,
+        "reason": revised.reason,
+        "actor": revised.actor,
+        "request": revised.request,
+        "revised_at": journal.instant(event.accepted_at),
+    }
+
+
+def _line(item: Staged) -> audit.Line:
+    event, revised = item.event, item.event.revised
+    assert revised is not None, "only revisions are told here"
+    shared = {"featureId": event.feature_id, "at": journal.instant(event.event_at)}
+    return audit.Line(
+        at=journal.instant(event.accepted_at),
+        actor=revised.actor,
+        action=f"usage.{event.kind}",
+        subject=f"{event.service_id}/{event.event_id}",
+        before=shared | {"revision": revised.revision - 1, "quantity": revised.quantity_before},
+        after=shared | {"revision": revised.revision, "quantity": event.quantity},
+        tenant_id=event.tenant_id,
+        reason=revised.reason,
+        request_id=revised.request_id,
+    )
