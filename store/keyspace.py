@@ -14,7 +14,7 @@ from policies.period import Period
 # l:{s042}                          journal: a stream, one entry per accepted batch
 # v:{s042}                          snapshot versions: hash, tenant -> version
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
-# c:{s042}:<tenant>:<window>/<feature>   values of a property: hash, digest of a value -> number of its events
+# c:{s042}:<tenant>:<time window>.<feature>   values of a property: hash, digest -> number of events
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
 # k:{s042}                          corrections that were applied: set of their ids
 # s:{s042}:<tenant>                 a tenant's snapshot at a version, so that a cold read spares Postgres
@@ -116,7 +116,7 @@ def bucket_field(feature_id: str, bucket: str) -> str:
     """The field of a bucket's drawn quantity; bucket is `i` (included), `o` (overage) or `x` (excess).
 
     `r` is what open reservations hold in the buckets of a period, all together; `l` what came too late to
-    change what the period carries (policies.rollover).
+    change what the period carries (policies.rollover); `n` from how many acts a highest quantity was found.
     """
     return f"{feature_id}:{bucket}"
 
@@ -155,8 +155,8 @@ def cap_field(feature_id: str, per: CapScope, entity_id: str | None) -> str:
 
 
 def values_window(window: str, feature_id: str) -> str:
-    """Where the values of a unique meter are counted in a period; no id has a slash."""
-    return f"{window}/{feature_id}"
+    """Where the values of a unique meter are counted in a period: its name begins as the period's."""
+    return f"{window}.{feature_id}"
 
 
 def value_field(value: str) -> str:

@@ -66,10 +66,16 @@ class Staged(msgspec.Struct, frozen=True):
         moves += late
         counted = self.measured - (held.total if held else 0)
         moves += [Move(cap.window, cap.field, counted, cap.ends) for cap in event.caps]
-        if event.rise is not None and event.rise.value:
-            values = keyspace.values_window(event.window, event.feature_id)
-            moves.append(Move(values, event.rise.value, 1, event.ends))
+        if event.rise is not None:
+            moves.append(_counted(event, event.rise.value))
         return [move for move in moves if move.amount]
+
+
+def _counted(event: JournalEvent, value: str) -> Move:
+    """The counter of acts that a level goes by: those with a value, or all (store/lua/parts/meters.lua)."""
+    if value:
+        return Move(keyspace.values_window(event.window, event.feature_id), value, 1, event.ends)
+    return Move(event.window, keyspace.bucket_field(event.feature_id, "n"), 1, event.ends)
 
 
 def _levels(event: JournalEvent, draw: Draw) -> list[Move]:

@@ -26,7 +26,8 @@ with bounds as (
     to_timestamp(split_part(c.time_window, '.', 2)::bigint) as began,
     case split_part(c.field, ':', 2) when 'e' then split_part(c.field, ':', 1) || ':e' else c.field end as kind
   from usage_counters c
-  where c.ends_at > %(at)s and (%(only)s::text[] is null or c.tenant_id = any(%(only)s))
+  where c.ends_at > %(at)s and c.field like '%%:%%' -- not the values of a unique meter
+    and (%(only)s::text[] is null or c.tenant_id = any(%(only)s))
     -- Counters outlive their window where a rest of it is carried.
     and to_timestamp(split_part(c.time_window, '.', 2)::bigint) > %(at)s - case split_part(c.time_window, '.', 1)
       when 'h' then interval '1 hour' when 'd' then interval '1 day' when 'w' then interval '7 days'

@@ -119,3 +119,14 @@ async def test_nothing_is_granted_of_a_level(acme):
     response = await acme.put("/v1/tenants/acme/overrides/users", json=body)
     assert response.status_code in (200, 201), response.text
     assert (await ask(acme, "users"))["granted"] == 5
+
+
+async def test_who_is_above_a_lowered_level_is_told_before_a_publish(acme, context, example_files):
+    await tell(acme, event("seats", 7), met("ada"), met("bob"))
+    await run_flush(context)
+    files = leveled(example_files)
+    fewer = files["plans/free.yaml"].replace("users: {included: 3}", "users: {included: 1}")
+    answer = await acme.post("/v1/catalogs/diff", json={"files": files | {"plans/free.yaml": fewer}})
+    assert answer.status_code == 200, answer.text
+    (change,) = (one for one in answer.json()["changes"] if "users" in one["sentence"])
+    assert change["above"] == 1

@@ -39,8 +39,10 @@ local function drawn_of(account, quantity, value)
   return drawn
 end
 
--- Counts a draw, and that there is another event with the value.
+-- Counts a draw, and an act: of a highest quantity all of a period together, since a rule that looks at all of them
+-- must know that it has; of values each by itself.
 local function count(account, drawn, value)
   book(account, drawn)
+  if account.meter == 'max' then grow(account.key, account.prefix .. 'n', 1) end
   if value then grow(account.values, value, 1) end
 end
