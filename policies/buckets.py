@@ -131,6 +131,21 @@ def _carried(bucket: str, lives: Period, got: int, drawn: int) -> Bucket:
     )
 
 
+def with_reserved(books: Sequence[Bucket], held: Mapping[str, int]) -> tuple[Bucket, ...]:
+    """The same books, with what open reservations hold of each bucket told apart from what is used of it.
+
+    Overage that counts against what the plan includes now is held there, as it would be used there.
+    """
+    over = sum(held.get(one.bucket, 0) - one.used for one in books if one.bucket == "overage")
+    moved = max(0, over)
+    shift = {"included": moved, "overage": -moved}
+    return tuple([_split(one, held.get(one.bucket, 0) + shift.get(one.bucket, 0)) for one in books])
+
+
+def _split(book: Bucket, reserved: int) -> Bucket:
+    return msgspec.structs.replace(book, used=book.used - reserved, reserved=reserved) if reserved else book
+
+
 def _of_period(right: Right, levels: Levels, span: Period) -> tuple[Bucket, Bucket, Bucket]:
     assert isinstance(right.terms, MeteredTerms), "only metered features have buckets"
     drawn, size = levels.included + levels.overage, right.terms.included

@@ -95,6 +95,15 @@ PHASES: Final = 32
 """Phases of a subscription that a snapshot carries; older ones stay in Postgres."""
 BILLING_FACTS: Final = 64
 """Billing statuses of a subscription that a snapshot carries; older ones stay in Postgres."""
+RESERVATION_SECONDS: Final = 86_400
+"""How long a reservation may hold, at most: a job that runs longer reserves anew as it goes on."""
+RESERVATION_SECONDS_DEFAULT: Final = 300
+RESERVATIONS_OPEN: Final = 10_000
+"""Open reservations of one tenant: about 10 MB in Redis, and a second of work if all of them expire."""
+RESERVATIONS_SWEPT: Final = 100
+"""Expired reservations of one tenant that one script call ends: a few milliseconds."""
+RESERVATION_DAYS: Final = DEDUPE_DAYS
+"""How long one that has ended can be looked at; it can be settled as late as an event may come."""
 ADDON_QUANTITY: Final = 100_000
 """How many times one add-on is held; what it gives so many times is one quantity, and bounded as one."""
 GRANTS: Final = 200

@@ -147,6 +147,13 @@ def lateness(window: Period, now: datetime) -> Late:
     return 1 if now < window.end + timedelta(seconds=limits.ROLLOVER_GRACE_S) else SEALED
 
 
+def lateness_of(ends: int, now: int) -> Late:
+    """The same of a period that ends then, both in microseconds; 0: it never does."""
+    if not ends or now < ends:
+        return 0
+    return 1 if now < ends + limits.ROLLOVER_GRACE_S * 1_000_000 else SEALED
+
+
 def sizes(links: Sequence[Link], counted: Sequence[Counted]) -> tuple[int, ...]:
     """How much each generation of the present period got, generation 1 first."""
     found: tuple[int, ...] = ()

@@ -14,7 +14,7 @@ class GrantBucket(msgspec.Struct, frozen=True, array_like=True):
     ends: int
 
 
-class BucketRoom(msgspec.Struct, frozen=True):
+class BucketRoom(msgspec.Struct, frozen=True, array_like=True):
     """A finite bucket: its counter, its scaled size, until when (unix seconds) the counter is kept."""
 
     window: str
@@ -26,7 +26,7 @@ class BucketRoom(msgspec.Struct, frozen=True):
     """Of what earlier periods carried: which. Without it and without a grant it is what the plan includes."""
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, array_like=True):
     """A period of which something goes on into the next one (policies.rollover.Link)."""
 
     window: str
@@ -35,7 +35,7 @@ class Link(msgspec.Struct, frozen=True):
     lasts: int
 
 
-class Carrying(msgspec.Struct, frozen=True):
+class Carrying(msgspec.Struct, frozen=True, array_like=True):
     """What earlier periods carried into the account's, and what the next one may have of it."""
 
     links: tuple[Link, ...]
@@ -47,7 +47,7 @@ class Carrying(msgspec.Struct, frozen=True):
     """The account's own period, with the window of the next one, once that has begun."""
 
 
-class Account(msgspec.Struct, frozen=True, cache_hash=True):
+class Account(msgspec.Struct, frozen=True, cache_hash=True, array_like=True):
     """A feature of a tenant in one time window, and how far each of its buckets may be drawn.
 
     `window` empty: it moves no counter, and has no buckets. `overage` None: without end. `ends` in unix

@@ -15,13 +15,16 @@ from psycopg.rows import class_row
 from redis import exceptions
 
 from policies import limits
-from store import fitness, flush, keyspace, postgres, queries
+from store import fitness, flush, journal, keyspace, postgres, queries
 from store.conversation import Command
 from store.counters import Counters
+from store.holds import Holds
 from store.link import Link, RedisAwayError
+from store.reservations import OpenLine
 
 sql = queries.Queries("certify")
 flush_sql = queries.Queries("flush")
+reservation_sql = queries.Queries("reservations")
 
 Row = TypeVar("Row")
 
@@ -177,11 +180,13 @@ async def _put_all_back(
 ) -> None:
     params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
     counters = Counters(link)
-    await _drop_counters(link, frozenset(shards))
+    await _drop(link, frozenset(shards))
     async for sums in _pages(connection, sql.counters, params, _Sum):
         await counters.send_all(_put_back(sums))
     async for versions in _pages(connection, sql.versions, params, _Version):
         await counters.set_versions({item.tenant_id: item.snapshot_version for item in versions})
+    async for lines in _pages(connection, reservation_sql.open, params, OpenLine):
+        await Holds(link).put_back([journal.decode_line(item.reserve) for item in lines])
 
 
 def _put_back(sums: Sequence[_Sum]) -> list[Command]:
@@ -210,10 +215,13 @@ async def _pages(
             yield page
 
 
-async def _drop_counters(link: Link, shards: frozenset[int]) -> None:
+async def _drop(link: Link, shards: frozenset[int]) -> None:
+    """Counters and open reservations, before they are put back."""
+    held = [key for shard in shards for key in (keyspace.holds(shard), keyspace.due(shard))]
+    await link.send([("UNLINK", key) for key in held])
     cursor = b"0"
     while True:
-        reply = (await link.send([("SCAN", cursor, "MATCH", "c:*", "COUNT", 1000)])).values[0]
+        reply = (await link.send([("SCAN", cursor, "MATCH", "[cq]:*", "COUNT", 1000)])).values[0]
         if isinstance(reply, exceptions.ResponseError):
             raise RedisAwayError(str(reply))
         cursor, keys = reply

@@ -9,15 +9,14 @@ import msgspec
 from redis import exceptions
 
 from policies import limits
-from store import keyspace, script_call, scripts
+from store import journal, keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.conversation import Command, pack
 from store.counters import MARK_LIFE_S
 from store.link import Link, RedisAwayError
 from store.reading import FenceClosedError
 
-Outcome = Literal["counted", "repeated", "mismatch", "stale", "overflow", "refused", "moved", "crowded"]
-_OUTCOMES: tuple[Outcome, ...] = (
+Outcome = Literal[
     "counted",
     "repeated",
     "mismatch",
@@ -26,6 +25,20 @@ _OUTCOMES: tuple[Outcome, ...] = (
     "refused",
     "moved",
     "crowded",
+    "due",
+    "full",
+]
+OUTCOMES: tuple[Outcome, ...] = (
+    "counted",
+    "repeated",
+    "mismatch",
+    "stale",
+    "overflow",
+    "refused",
+    "moved",
+    "crowded",
+    "due",
+    "full",
 )
 _CATALOG = pack(("GET", keyspace.CATALOG))
 
@@ -59,7 +72,8 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     """What became of a use, and the levels before it; only `counted` changed anything.
 
     `moved`: something else is granted than the ceilings are for. `crowded`: the period has as many values as
-    are kept.
+    are kept. `due`: it may fit once reservations that have expired are ended. `full`: the tenant may not
+    reserve more at a time.
     """
 
     outcome: Outcome
@@ -113,11 +127,11 @@ class Uses:
         catalog = values[0].decode() if isinstance(values[0], bytes) else None
         for batch, reply in zip(self._calls, values[1:], strict=True):
             if isinstance(reply, exceptions.ResponseError):
-                _fail(batch, _error(reply))
+                _fail(batch, error_of(reply))
                 continue
             for waiting, stand in zip(batch, reply, strict=True):
                 if not waiting.future.done():
-                    waiting.future.set_result(Found(_OUTCOMES[stand[0]], tuple(stand[1:]), catalog))
+                    waiting.future.set_result(Found(OUTCOMES[stand[0]], tuple(stand[1:]), catalog))
 
     def fail(self, error: RedisAwayError) -> None:
         """Tells every caller that nobody knows."""
@@ -153,27 +167,44 @@ def _weight(use: Use) -> int:
 
 
 def _command(shard: int, batch: Sequence[_Waiting], run_id: str) -> Command:
-    keys = script_call.Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
+    keys = script_call.Keys(
+        keyspace.fence(shard),
+        keyspace.journal(shard),
+        keyspace.versions(shard),
+        keyspace.due(shard),
+        keyspace.clock(shard),
+    )
+    now = journal.microseconds(max(waiting.now for waiting in batch))
     accounts = script_call.Accounts(shard, keys)
     body: list[script_call.Argument] = []
     for waiting in batch:
-        use, today = waiting.use, keyspace.day_of(waiting.now)
-        ceilings = use.ceilings
-        body += (accounts.place(use.account), use.measured)
-        body += script_call.mark(shard, keys, use.digest, today)
-        body += (use.fingerprint, use.payload)
-        body += (use.value,) if use.account.meter == "unique" else ()
-        body += (_or_none(ceilings.granted), _or_none(ceilings.drawn))
-        body += script_call.caps(shard, keys, use.account.tenant_id, use.caps)
-        body += map(_or_none, ceilings.caps)
-    return keys.call(scripts.CONSUME, run_id, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
+        body.append(accounts.place(waiting.use.account))
+        body += asked(shard, keys, waiting.use, keyspace.day_of(waiting.now))
+    return keys.call(scripts.CONSUME, run_id, MARK_LIFE_S, now, *accounts.arguments(), len(batch), *body)
+
+
+def asked(shard: int, keys: script_call.Keys, use: Use, today: int) -> list[script_call.Argument]:
+    """A use as scripts take it, without its account: quantity, mark, payload, ceilings."""
+    ceilings = use.ceilings
+    return [
+        use.measured,
+        *script_call.mark(shard, keys, use.digest, today),
+        use.fingerprint,
+        use.payload,
+        *((use.value,) if use.account.meter == "unique" else ()),
+        _or_none(ceilings.granted),
+        _or_none(ceilings.drawn),
+        *script_call.caps(shard, keys, use.account.tenant_id, use.caps),
+        *map(_or_none, ceilings.caps),
+    ]
 
 
 def _or_none(number: int | None) -> int:
     return -1 if number is None else number
 
 
-def _error(reply: exceptions.ResponseError) -> Exception:
+def error_of(reply: exceptions.ResponseError) -> Exception:
+    """What a script's error means."""
     return FenceClosedError() if "FENCED" in str(reply) else RedisAwayError(str(reply))
 
 

@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 
 from policies import limits
-from store import journal, keyspace, postgres, queries, revisions, staging
+from store import journal, keyspace, postgres, queries, reservations, revisions, staging
 from store.conversation import Command
 from store.counters import Correction
 from store.journal import Entry
@@ -210,7 +210,9 @@ async def _commit_readings(
     if staged:
         stale = await staging.store(connection, staged, now=now)
         known = set(map(id, stale))
-        await revisions.keep(connection, [item for item in staged if id(item) not in known])
+        fresh = [item for item in staged if id(item) not in known]
+        await reservations.keep(connection, fresh)
+        await revisions.keep(connection, fresh)
     duplicates = repeated + stale
     await _keep_corrections(connection, duplicates)
     await _tell_mismatches(connection, duplicates, now)
@@ -233,7 +235,15 @@ def _stage(readings: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
         for entry in reading.entries:
             for place, line in enumerate(entry.events):
                 event = line.event
-                item = Staged(reading.cursor.shard, entry.entry_id, place, event, line.draw, line.levels)
+                item = Staged(
+                    reading.cursor.shard,
+                    entry.entry_id,
+                    place,
+                    event,
+                    line.draw,
+                    line.levels,
+                    line.expires_at,
+                )
                 if first.setdefault((event.tenant_id, event.digest), item) is not item:
                     repeated.append(item)
     return list(first.values()), repeated

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from policies.rollover import Late
-from store.accounts import CapMove, GrantBucket
+from store.accounts import Account, CapMove, GrantBucket
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -69,6 +69,17 @@ class Revised(msgspec.Struct, frozen=True, array_like=True):
     request_id: str
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """What the end of a reservation needs to know, so that it needs no facts: those of its reserve hold."""
+
+    account: Account
+    caps: tuple[CapMove, ...]
+    """As the scripts take them: `ends` is the end of their counters' life."""
+    decimals: int
+    counts: bool
+    """The feature counts calls, whatever their quantity."""
+
+
 class RecordEvent(msgspec.Struct, frozen=True, array_like=True):
     """A recorded event, with all that Postgres needs to keep it. Instants in microseconds since 1970.
 
@@ -108,6 +119,10 @@ class JournalEvent(RecordEvent, frozen=True, array_like=True):
     """How late it came for a period that carries something (policies.rollover)."""
     revised: Revised | None = None
     """Of an amend or void, whose `quantity` is the new one and whose `measured` is by how much it changed."""
+    hold: Hold | None = None
+    """Of a reserve."""
+    reservation: bytes = b""
+    """Of a settle, release or expire: the digest of its reserve, by which callers name the event."""
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):
@@ -117,6 +132,8 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     draw: Draw
     levels: tuple[int, ...] = ()
     """Of a consume or reserve: the counters that it was decided on, in the order of a check."""
+    expires_at: int = 0
+    """Of a reserve: until when it holds, by the shard's clock."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -131,6 +148,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[Line, ...])
+_line_decoder = msgspec.msgpack.Decoder(Line)
 
 
 def risen(event: RecordEvent, rise: Rise) -> JournalEvent:
@@ -141,6 +159,16 @@ def risen(event: RecordEvent, rise: Rise) -> JournalEvent:
 def encode(event: RecordEvent) -> bytes:
     """The payload that a script puts into an entry."""
     return _encoder.encode(event)
+
+
+def encode_line(line: Line) -> bytes:
+    """A line by itself, as the holds of open reservations have it."""
+    return _encoder.encode(line)
+
+
+def decode_line(text: bytes) -> Line:
+    """What `encode_line` or a script wrote."""
+    return _line_decoder.decode(text)
 
 
 def decode(entry_id: bytes, fields: Sequence[bytes]) -> Entry:

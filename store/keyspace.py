@@ -16,6 +16,10 @@ from policies.period import Period
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
 # c:{s042}:<tenant>:<time window>.<feature>   values of a property: hash, digest -> number of events
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
+# h:{s042}                          holds: hash, reservation (16 bytes) -> the journal's line of its reserve
+# q:{s042}:<tenant>                 a tenant's open reservations: sorted set by expiry (microseconds)
+# e:{s042}                          tenants that have some: sorted set by the earliest expiry among them
+# t:{s042}                          the shard's clock: the latest instant that a reservation was told
 # k:{s042}                          corrections that were applied: set of their ids
 # s:{s042}:<tenant>                 a tenant's snapshot at a version, so that a cold read spares Postgres
 # catalog                           hash of the active catalog
@@ -87,6 +91,26 @@ def snapshot(shard: int, tenant_id: str) -> str:
 def marks(shard: int, day: int, bucket: int) -> str:
     """The hash of marks of event ids that came on one day (days since 1970)."""
     return f"d:{tag(shard)}:{day}:{bucket}"
+
+
+def holds(shard: int) -> str:
+    """The hash of open reservations."""
+    return f"h:{tag(shard)}"
+
+
+def expiries(shard: int, tenant_id: str) -> str:
+    """A tenant's open reservations in the order in which they expire."""
+    return f"q:{tag(shard)}:{tenant_id}"
+
+
+def due(shard: int) -> str:
+    """The tenants that have open reservations, by the expiry that comes first."""
+    return f"e:{tag(shard)}"
+
+
+def clock(shard: int) -> str:
+    """The instant that reservations go by: it never runs back, whatever the clocks of those who write say."""
+    return f"t:{tag(shard)}"
 
 
 def corrected(shard: int) -> str:

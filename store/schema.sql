@@ -270,6 +270,21 @@ select tenant_id, event_at, feature_id, time_window, revised_at,
   drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover
 from usage_revisions;
 
+-- Units that were held for a use to come; a settled one has an event of the same digest.
+create table reservations (
+  tenant_id        text not null,
+  digest           uuid not null,                  -- of tenant, service and id
+  shard            smallint not null,              -- of the tenant
+  state            text not null default 'open',   -- open, settled, released, expired
+  ended_at         timestamptz,
+  settled          bigint,                         -- what was really used, scaled
+  reserve          bytea not null,                 -- the journal's line of the reserve: what the hold in Redis is
+  primary key (tenant_id, digest)
+);
+create index reservations_by_digest on reservations (digest);
+create index reservations_open on reservations (shard) where state = 'open';
+create index reservations_by_end on reservations (ended_at);
+
 -- Usage by the hour: what reports read.
 create table usage_hourly (
   tenant_id        text not null,

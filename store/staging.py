@@ -43,6 +43,7 @@ class Staged(msgspec.Struct, frozen=True):
     event: JournalEvent
     draw: Draw
     levels: tuple[int, ...] = ()
+    expires_at: int = 0
 
     @property
     def measured(self) -> int:
@@ -162,14 +163,14 @@ async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]
                     msgspec.json.encode(event.properties).decode() if event.properties else None,
                     journal.instant(event.accepted_at),
                     _decided(item),
-                    _event_digest(item.event),
+                    _event_digest(event),
                 )
             )
 
 
 def _event_digest(event: JournalEvent) -> str | None:
     """What the event is found by that an act is about; None for one that uses nothing of its own."""
-    return None if event.kind in _NO_EVENTS else event.digest.hex()
+    return None if event.kind in _NO_EVENTS else (event.reservation or event.digest).hex()
 
 
 def _decided(item: Staged) -> str | None:

@@ -1,9 +1,9 @@
 -- Counts a use if all of it fits: under the ceiling of what may be drawn, and under that of every cap. The ceilings
 -- were read off Cedar's answers for what was granted then; a part of a use is never counted.
 --
--- KEYS[1] fence, KEYS[2] journal, KEYS[3] snapshot versions,
--- KEYS[4..] counters and marks, named by their place.
--- ARGV[1] run_id of the server as the caller knows it, ARGV[2] life of marks in seconds
+-- KEYS[1] fence, KEYS[2] journal, KEYS[3] snapshot versions, KEYS[4] the tenants' earliest expiries, KEYS[5] the clock,
+-- KEYS[6..] counters and marks, named by their place.
+-- ARGV[1] run_id of the server as the caller knows it, ARGV[2] life of marks in seconds, ARGV[3] now (microseconds)
 -- then the number of accounts, and each (parts/buckets.lua); then the number of uses, and each:
 --   account (from 1), measured quantity (scaled), its mark (parts/journal.lua), payload (one msgpack value),
 --   its value if the meter is `unique` (parts/meters.lua),
@@ -14,7 +14,8 @@
 --   buckets in their order, the caps, what parts/ceilings.lua says more. Codes: 0 counted, 1 the same use came before,
 --   2 the id came with another body, 3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass
 --   its bound, 5 it does not fit, 6 something else is granted than the ceilings are for, 7 the period has as many values
---   as are kept of it. Only with 0 is anything changed.
+--   as are kept of it, 8 it does not fit as long as reservations of the tenant that have expired are not ended. Only with
+--   0 is anything changed.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 8 us a use, and 0.3 us for each bucket.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
@@ -25,7 +26,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED')
 --@include caps
 --@include journal
 --@include ceilings
-at = 2
+--@include holds
+at = 3
+local clock = clock_of(KEYS[5], ARGV[3])
 local accounts = take_accounts()
 for _, account in ipairs(accounts) do
   account.stale = account.version < tonumber(redis.call('HGET', KEYS[3], account.tenant) or '0')
@@ -41,6 +44,7 @@ for e = 1, take_number() do
   elseif account.stale then stand[1] = 3
   else
     stand[1] = refusal(account, asked(account, quantity, value), ceilings)
+    if stand[1] == 5 and has_due(KEYS[4], account.tenant, clock) then stand[1] = 8 end
     if stand[1] == 0 and is_crowded(account, value) then stand[1] = 7 end
     if stand[1] == 0 then
       local before = packed_levels(stand)

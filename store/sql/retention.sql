@@ -4,6 +4,9 @@ delete from usage_rejected where rejected_at < %(before)s;
 -- name: idempotency
 delete from idempotency_keys where created_at < %(before)s;
 
+-- name: reservations
+delete from reservations where ended_at < %(before)s;
+
 -- name: counters
 -- Sums of windows that no event may touch any more.
 delete from usage_counters where ends_at < %(before)s;

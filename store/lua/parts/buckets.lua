@@ -67,7 +67,7 @@ local function used(key, field) return level(key, field) - level(key, field .. '
 
 -- Used units come back: excess and overage of the period first, then the buckets of `own`, then the others.
 local function give_back(account, own, quantity)
-  local back = {x = -math.min(quantity, math.max(0, level(account.key, account.excess_field)))}
+  local back = {x = -math.min(quantity, math.max(0, used(account.key, account.excess_field)))}
   back.o = -math.min(quantity + back.x, math.max(0, used(account.key, account.overage_field)))
   local rest = quantity + back.x + back.o
   local bounds = {}

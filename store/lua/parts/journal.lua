@@ -16,10 +16,13 @@ end
 local function repeated(mark) return mark.before == mark.fingerprint and 1 or 2 end
 
 -- Keeps an act: its line, which is one msgpack value, and what it did.
+local function keep(line) payloads[#payloads + 1] = line end
+
+-- The same for one that is recognised by a mark.
 local function note(mark, line)
   seen[mark.digest] = mark.fingerprint
   marks[#marks + 1] = mark
-  payloads[#payloads + 1] = line
+  keep(line)
 end
 
 -- One entry for all that was kept. `life` of the marks in seconds.
