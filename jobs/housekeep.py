@@ -20,6 +20,7 @@ async def run(context: JobContext, now: datetime) -> str:
         (sql.rejected, timedelta(days=limits.REJECTED_DAYS)),
         (sql.idempotency, timedelta(hours=limits.IDEMPOTENCY_HOURS)),
         (sql.counters, COUNTER_LIFE),
+        (sql.reservations, timedelta(days=limits.RESERVATION_DAYS)),
     )
     gone = 0
     for query, age in ages:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from jobs import announce, flush, housekeep, inbox
+from jobs import announce, expire, flush, housekeep, inbox
 from jobs.context import JobContext
 from policies import limits
 
@@ -23,5 +23,6 @@ JOBS: Final = (
     Job(name="flush", every_s=limits.FLUSH_INTERVAL_S, run=flush.run),
     Job(name="inbox", every_s=1.0, run=inbox.run),
     Job(name="announce", every_s=1.0, run=announce.run),
+    Job(name="expire", every_s=1.0, run=expire.run),
     Job(name="housekeep", every_s=60.0, run=housekeep.run),
 )

@@ -15,6 +15,7 @@ from store.api_keys import KeyRing
 from store.catalogs import Catalogs
 from store.consuming import Consumer
 from store.counters import Counters
+from store.holds import Holds
 from store.postgres import Pool
 from store.snapshots import Snapshots
 
@@ -29,6 +30,7 @@ class Context:
     keys: KeyRing
     counters: Counters
     consumer: Consumer
+    holds: Holds
     catalogs: Catalogs
     follower: Follower
     snapshots: Snapshots

@@ -15,7 +15,7 @@ from service.decision_log import DecisionLog
 from service.following import REFRESH_S, Follower
 from service.last_known import LastKnown
 from service.rights import Rights
-from store import api_keys, catalogs, consuming, counters, link, postgres, snapshots
+from store import api_keys, catalogs, consuming, counters, holds, link, postgres, snapshots
 
 log = logging.getLogger("metergate.engine")
 
@@ -52,6 +52,7 @@ def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.
         keys=api_keys.KeyRing(pool),
         counters=counters.Counters(redis),
         consumer=consuming.Consumer(redis),
+        holds=holds.Holds(redis),
         catalogs=known,
         follower=Follower(known),
         snapshots=snapshots.Snapshots(pool, redis, now=clock.now),

@@ -12,7 +12,7 @@ from store.journal import Draw, JournalEvent, Kind
 
 sql = queries.Queries("flush")
 
-_NO_EVENTS: Final[frozenset[Kind]] = frozenset({"amend", "void"})
+_NO_EVENTS: Final[frozenset[Kind]] = frozenset({"reserve", "release", "expire", "amend", "void"})
 
 
 class Decision(msgspec.Struct, frozen=True, rename="camel"):

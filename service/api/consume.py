@@ -14,17 +14,14 @@ from service.api.decode import AnyRequest
 from service.context import Caller, Context
 from service.telemetry import Telemetry
 from service.usecases import consume
-from service.usecases.consume import Consume
+from service.usecases.fitting import Wanted
 
 _KEY: Final = b"idempotency-key"
 _ID: Final = re.compile(limits.ID_PATTERN)
 
 
-class ConsumeBody(wire.Body, frozen=True, kw_only=True):
-    """A use that is asked for. `id` is unique per tenant and service, as that of an event of usage.
-
-    It may stand in the header Idempotency-Key instead; without either, one is made.
-    """
+class UseBody(wire.Body, frozen=True, kw_only=True):
+    """A use, whether it is now or to come."""
 
     id: wire.EventId | None = None
     tenant_id: wire.TenantId
@@ -35,6 +32,13 @@ class ConsumeBody(wire.Body, frozen=True, kw_only=True):
     entity_id: wire.EntityId | None = None
     context: wire.Context | None = None
     properties: wire.Properties | None = None
+
+
+class ConsumeBody(UseBody, frozen=True, kw_only=True):
+    """A use that is asked for. `id` is unique per tenant and service, as that of an event of usage.
+
+    It may stand in the header Idempotency-Key instead; without either, one is made.
+    """
 
 
 class ConsumeDecision(Decision, frozen=True, kw_only=True, rename="camel"):
@@ -51,20 +55,21 @@ async def answer(
     """The answer to one use, both as JSON."""
     body = decode.document(raw, ConsumeBody)
     auth.own_tenant(caller, body.tenant_id)
-    event_id = _event_id(body.id, head.get(_KEY))
-    given = await consume.consume(context, _wanted(body, event_id))
+    use = wanted(body, head)
+    given = await consume.consume(context, use)
     decision = given.decision
     telemetry.decided(decision.outcome, decision.reason, degraded=decision.degraded)
     if given.consumed:
         telemetry.count("metergate_events_total", "consumed")
     rest = b',"consumed":true,"eventId":"%s"}' if given.consumed else b',"consumed":false,"eventId":null}'
-    told = rest % event_id.encode() if given.consumed else rest
+    told = rest % use.event_id.encode() if given.consumed else rest
     return decisions.encode(decision)[:-1] + told
 
 
-def _wanted(body: ConsumeBody, event_id: str) -> Consume:
-    return Consume(
-        event_id=event_id,
+def wanted(body: UseBody, head: direct.Head, *, seconds: int | None = None) -> Wanted:
+    """What is asked for, and under which id. Errors: InvalidError for an id that is none, or two of them."""
+    return Wanted(
+        event_id=_event_id(body.id, head.get(_KEY)),
         tenant_id=body.tenant_id,
         service_id=body.service_id,
         feature_id=body.feature_id,
@@ -73,6 +78,7 @@ def _wanted(body: ConsumeBody, event_id: str) -> Consume:
         context=body.context,
         properties=body.properties,
         timestamp=None if body.timestamp is None else wire.utc(body.timestamp, "/timestamp"),
+        seconds=seconds,
     )
 
 

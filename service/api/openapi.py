@@ -40,6 +40,7 @@ _PATH: Final = {
     "eventId": (wire.EventId, "The event, by the id that it was reported with."),
     "featureId": (wire.CatalogId, "The feature."),
     "grantId": (wire.CallerId, "The grant."),
+    "reservationId": (wire.CallerId, "The reservation, as it was answered."),
     "serviceId": (wire.ServiceId, "The service that reported it."),
     "keyId": (wire.CallerId, "The key, by its id; never its secret."),
 }

@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from policies import buckets, decide, entitlement, errors, quantity
+from policies import buckets, decide, entitlement, errors, quantity, rollover
 from policies.balance import Levels
 from policies.buckets import Bucket
 from policies.entitlement import Right
 from policies.grant import Grant
 from service.context import Context
 from service.usecases import carrying, check, levels, tenants
+from store import keyspace
 from store.link import RedisAwayError
 from store.reading import FenceClosedError, Want
 
@@ -106,28 +107,57 @@ def _last_instant(right: Right) -> datetime:
 def _account(right: Right, grants: tuple[Grant, ...], before: Right | None) -> _Account:
     fields = (*levels.of_period(right), *(levels.of_grant(one) for one in grants), *carrying.fields(right))
     ended = (*levels.of_period(before), *carrying.fields(before)) if before else ()
-    return _Account(right, grants, Want(right.tenant_id, fields), before, Want(right.tenant_id, ended))
+    return _Account(
+        right=right,
+        grants=grants,
+        want=Want(right.tenant_id, (*fields, *_held_fields(right, grants).values())),
+        before=before,
+        want_before=Want(right.tenant_id, (*ended, *(_held_fields(before).values() if before else ()))),
+    )
+
+
+def _held_fields(right: Right, grants: Sequence[Grant] = ()) -> dict[str, tuple[str, str]]:
+    """The counters of what open reservations hold, by the names of the buckets."""
+    included, overage, *_ = levels.of_period(right)
+    window, _ = included
+    counted = {"included": included, "overage": overage} | {one.id: levels.of_grant(one) for one in grants}
+    for number in range(1, len(right.rollover) + 1):
+        counted[rollover.name(number)] = window, keyspace.generation_field(right.feature_id, number)
+    return {name: (place, keyspace.reserved_field(field)) for name, (place, field) in counted.items()}
 
 
 def _balance(
     account: _Account, values: tuple[int, ...], ended: tuple[int, ...], now: datetime
 ) -> FeatureBalance:
-    count = len(account.grants)
-    used = {one.id: value for one, value in zip(account.grants, values[PERIOD:], strict=False)}
-    held = _levels(account.right, (*values[:PERIOD], *values[PERIOD + count :]))
+    grants, count = account.grants, len(account.grants)
+    values, held = _apart(values, _held_fields(account.right, grants))
+    used = {one.id: value for one, value in zip(grants, values[PERIOD:], strict=False)}
+    counted = _levels(account.right, (*values[:PERIOD], *values[PERIOD + count :]))
+    books = buckets.with_reserved(buckets.of(account.right, counted, grants, used, now), held)
     decimals = account.right.feature.decimals if account.right.feature else 0
     return FeatureBalance(
         feature_id=account.right.feature_id,
-        buckets=[_view(one, decimals) for one in buckets.of(account.right, held, account.grants, used, now)],
-        previous=[_view(one, decimals) for one in _previous(account, held, ended)],
+        buckets=[_view(one, decimals) for one in books],
+        previous=[_view(one, decimals) for one in _previous(account, counted, ended)],
     )
 
 
-def _previous(account: _Account, held: Levels, ended: tuple[int, ...]) -> Sequence[Bucket]:
-    if account.before is None:
+def _apart(
+    values: tuple[int, ...], held: dict[str, tuple[str, str]]
+) -> tuple[tuple[int, ...], dict[str, int]]:
+    """The levels, and behind them what is held of each bucket."""
+    count = len(values) - len(held)
+    return values[:count], dict(zip(held, values[count:], strict=True))
+
+
+def _previous(account: _Account, counted: Levels, ended: tuple[int, ...]) -> Sequence[Bucket]:
+    before = account.before
+    if before is None:
         return ()
-    got = [max(amounts) for amounts in zip(held.carried, held.rollover, strict=True)]
-    return buckets.of_ended(account.before, _levels(account.before, ended), account.right.rollover[0], got)
+    values, held = _apart(ended, _held_fields(before))
+    got = [max(amounts) for amounts in zip(counted.carried, counted.rollover, strict=True)]
+    books = buckets.of_ended(before, _levels(before, values), account.right.rollover[0], got)
+    return buckets.with_reserved(books, held)
 
 
 def _levels(right: Right, values: tuple[int, ...]) -> Levels:

@@ -46,10 +46,13 @@ def identity(tenant_id: str, service_id: str, event_id: str) -> bytes:
     return hashlib.sha256(f"{tenant_id} {service_id} {event_id}".encode()).digest()[:16]  # ids hold no space
 
 
-def fingerprint(event: Usage, scaled: int, context: Mapping[str, str] | None = None) -> int:
+def fingerprint(
+    event: Usage, scaled: int, context: Mapping[str, str] | None = None, seconds: int | None = None
+) -> int:
     """31 bits of what the caller said, so that the same id with another body is told apart.
 
-    `context` is said where something is consumed: that is never the same as a report of it.
+    `context` is said where something is consumed, and `seconds` where it is reserved: that is never the same
+    as a report of it.
     """
     said: tuple[object, ...] = (
         event.feature_id,
@@ -59,7 +62,7 @@ def fingerprint(event: Usage, scaled: int, context: Mapping[str, str] | None = N
         sorted((event.properties or {}).items()),
     )
     if context is not None:
-        said = (*said, "consume", sorted(context.items()))
+        said = (*said, "consume" if seconds is None else seconds, sorted(context.items()))
     digest = hashlib.sha256(msgspec.json.encode(said)).digest()
     return int.from_bytes(digest[:4]) >> 1
 
@@ -70,6 +73,10 @@ class Moment(msgspec.Struct, frozen=True):
     at: datetime
     now: datetime
     decision_id: str
+    seconds: int | None = None
+    """For how long it is reserved, if it is not used at once."""
+    current: Right | None = None
+    """The right that holds when it is decided, where that may not be the one of the event's instant."""
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -141,26 +148,16 @@ def recording(
     )
 
 
-def use(
-    event: Usage,
-    standing: Standing,
-    request: Request,
-    bounds: Allowance,
-    moment: Moment,
-    *,
-    current: Right | None = None,
-) -> Use:
-    """What the script that consumes is given: the event, and how far each counter may go.
-
-    `current` is the right that holds now, where that may not be the one of the event's instant.
-    """
-    right, place = standing.right, _place(standing, current, moment.now)
+def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, moment: Moment) -> Use:
+    """What the scripts that count only what fits are given: the event, and how far each counter may go."""
+    right, place = standing.right, _place(standing, moment)
     assert right.feature is not None, "an unknown feature is denied"
     entity_id = request.entity_id
     caps = place.caps if entity_id is None else _cap_moves(right, entity_id)
     identity, rise = digest(event), _rise(right.feature, event)
+    kept_caps = tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps])
     line = journal.JournalEvent(
-        kind="consume",
+        kind="consume" if moment.seconds is None else "reserve",
         tenant_id=event.tenant_id,
         service_id=event.service_id,
         event_id=event.event_id,
@@ -175,11 +172,12 @@ def use(
         ends=place.ends,
         caps=caps,
         digest=identity,
-        fingerprint=fingerprint(event, request.quantity, request.context),
+        fingerprint=fingerprint(event, request.quantity, request.context, moment.seconds),
         properties=dict(event.properties) if event.properties else None,
         decided=journal.Decided(moment.decision_id, standing.offer.hash, request.context),
         rise=rise,
         late=place.account.carrying.late if place.account.carrying else 0,
+        hold=None if moment.seconds is None else _hold(right.feature, place.account, kept_caps),
     )
     return Use(
         account=place.account,
@@ -188,7 +186,7 @@ def use(
         fingerprint=line.fingerprint,
         payload=journal.encode(line),
         ceilings=_ceilings(bounds, right, entity_id),
-        caps=tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps]),
+        caps=kept_caps,
         value=rise.value if rise is not None else "",
     )
 
@@ -201,11 +199,15 @@ def _rise(feature: Feature, event: Usage) -> journal.Rise | None:
     return journal.Rise() if value is None else journal.Rise(keyspace.value_field(value))
 
 
-def _place(standing: Standing, current: Right | None, now: datetime) -> Place:
+def _hold(feature: Feature, account: Account, caps: tuple[CapMove, ...]) -> journal.Hold:
+    return journal.Hold(account, caps, feature.decimals, feature.aggregation == "count")
+
+
+def _place(standing: Standing, moment: Moment) -> Place:
     """Where uses of a right are booked: worked out once, but for those early or late for what rolls over."""
-    right, span = standing.right, standing.right.period
+    right, span, now = standing.right, standing.right.period, moment.now
     if carrying.concerns(right) and span is not None and not period.contains(span, now):
-        return _placed(standing, carrying.of(right, current or right, now))
+        return _placed(standing, carrying.of(right, moment.current or right, now))
     if standing.place is None:
         standing.place = _placed(standing, carrying.of(right, right, now))
     return standing.place

@@ -33,15 +33,22 @@ async def decision(context: Context, tenant_id: str, digest: bytes) -> Decision 
         use = await usage.decided_use(connection, tenant_id, digest)
         if use is None:
             raise errors.UnavailableError("The use is not at hand yet.", retry_after_s=2)
-        if use.accepted_at < context.clock.now() - timedelta(hours=limits.IDEMPOTENCY_HOURS):
-            hours = limits.IDEMPOTENCY_HOURS
-            detail = f"The answer was kept for {hours} hours; it was counted then, and is not counted again."
-            raise errors.KeyExpiredError(detail)
-        if use.decided is None:
-            return None
-        then = await past.facts(
-            connection, tenant_id, use.feature_id, use.accepted_at, catalog=use.decided.catalog
-        )
+        return await again(context, connection, tenant_id, use)
+
+
+async def again(
+    context: Context, connection: postgres.Connection, tenant_id: str, use: DecidedUse
+) -> Decision | None:
+    """The decision on a use, made again; as of `decision`."""
+    if use.accepted_at < context.clock.now() - timedelta(hours=limits.IDEMPOTENCY_HOURS):
+        hours = limits.IDEMPOTENCY_HOURS
+        detail = f"The answer was kept for {hours} hours; it was counted then, and is not counted again."
+        raise errors.KeyExpiredError(detail)
+    if use.decided is None:
+        return None
+    then = await past.facts(
+        connection, tenant_id, use.feature_id, use.accepted_at, catalog=use.decided.catalog
+    )
     return _again(use, use.decided, then)
 
 

@@ -27,8 +27,9 @@ async def subscribe(api, tenant_id: str, plan_id: str):
     assert response.status_code == 201, response.text
 
 
-async def run_flush(context):
-    worker = JobContext(
+def worker(context) -> JobContext:
+    """What jobs are given."""
+    return JobContext(
         config=context.config,
         clock=context.clock,
         pool=context.pool,
@@ -37,7 +38,10 @@ async def run_flush(context):
         snapshots=context.snapshots,
         uses=context,
     )
-    return await flush.run(worker, context.clock.now())
+
+
+async def run_flush(context):
+    return await flush.run(worker(context), context.clock.now())
 
 
 async def ask(api, feature_id="ai-tokens", tenant_id="acme", **fields):

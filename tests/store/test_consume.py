@@ -9,7 +9,8 @@ import pytest
 from policies import errors
 from service.context import Context
 from service.usecases import consume, subscribe, tenants
-from service.usecases.consume import Consume, Consumed
+from service.usecases.consume import Consumed
+from service.usecases.fitting import Wanted
 from store import flush, keyspace, postgres
 from store.reading import Want
 from tests.conftest import NOW
@@ -28,7 +29,7 @@ async def use(instance: Context, number: int, quantity: int = 10, **fields) -> C
         "feature_id": TOKENS,
         "quantity": quantity,
     }
-    return await consume.consume(instance, Consume(**wanted | fields))
+    return await consume.consume(instance, Wanted(**wanted | fields))
 
 
 async def flushed(context: Context) -> None:

@@ -14,7 +14,8 @@ from policies.usage import Usage
 from service.context import Context
 from service.usecases import check, consume, past, record
 from service.usecases.check import Check
-from service.usecases.consume import Consume, Consumed
+from service.usecases.consume import Consumed
+from service.usecases.fitting import Wanted
 from store import certify, corrections, keyspace, postgres, script_call
 from store.accounts import Account, BucketRoom
 from store.consuming import Ceilings, Use
@@ -109,7 +110,7 @@ async def hours(context: Context, feature_id: str) -> dict[int, int]:
 
 async def use(context: Context, number: int, **fields) -> Consumed:
     wanted = {"event_id": f"u{number}", "tenant_id": "acme", "service_id": "tests", "quantity": 1}
-    return await consume.consume(context, Consume(**wanted | fields))
+    return await consume.consume(context, Wanted(**wanted | fields))
 
 
 def meeting(number: int, name: str):
