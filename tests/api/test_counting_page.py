@@ -83,6 +83,35 @@ class Story:
         assert told["accepted"] == 1
         return "accepted"
 
+    async def report_as(self, quantity: str, name: str) -> str:
+        event = self._body(quantity) | {"serviceId": "page", "id": name}
+        assert (await self._post("/v1/usage", event))["accepted"] == 1
+        return "accepted"
+
+    async def amend(self, name: str, quantity: str) -> str:
+        body = {"tenantId": self._tenant_id, "quantity": number(quantity), "reason": "it was wrong"}
+        await self._post(f"/v1/usage/page/{name}/amend", body)
+        return "amended"
+
+    async def void_event(self, name: str) -> str:
+        body = {"tenantId": self._tenant_id, "reason": "it never happened"}
+        await self._post(f"/v1/usage/page/{name}/void", body)
+        return "voided"
+
+    async def hold(self, quantity: str, name: str) -> str:
+        given = await self._post("/v1/reservations", self._body(quantity) | {"serviceId": "page"})
+        self._names[name] = given.get("reservationId", "")
+        return f"{'held' if given['allowed'] else 'refused'}: {given['reason']}"
+
+    async def settle(self, name: str, quantity: str) -> str:
+        body = {"quantity": number(quantity)}
+        await self._post(f"/v1/reservations/{self._names[name]}/settle", body)
+        return "settled"
+
+    async def release(self, name: str) -> str:
+        await self._post(f"/v1/reservations/{self._names[name]}/release", {})
+        return "released"
+
     async def give(self, quantity: str, until: str, name: str) -> str:
         body = {
             "featureId": FEATURE,
@@ -148,6 +177,12 @@ ACTS = {
     rf"reports {QUANTITY} of {INSTANT}": Story.report,
     rf"is given {QUANTITY} until {INSTANT} as (\w+)": Story.give,
     r"(\w+) is voided": Story.void,
+    rf"reports {QUANTITY} as (\w+)": Story.report_as,
+    rf"amends (\w+) to {QUANTITY}": Story.amend,
+    r"voids (\w+)": Story.void_event,
+    rf"holds {QUANTITY} as (\w+)": Story.hold,
+    rf"settles (\w+) with {QUANTITY}": Story.settle,
+    r"releases (\w+)": Story.release,
     r"moves to (\w+) (now|at renewal)": Story.move,
     r"time passes": Story.wait,
 }
