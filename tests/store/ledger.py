@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from jobs.context import JobContext
 from policies import period
 from policies.usage import Usage
 from service.context import Caller, Context
@@ -18,6 +19,19 @@ ORDER = Order(
         actor="cli:tests", key_id="", scopes=frozenset({"manage"}), tenant_id=None, request_id="tests"
     )
 )
+
+
+def worker(context: Context) -> JobContext:
+    """What jobs are given, on the connections of this context."""
+    return JobContext(
+        config=context.config,
+        clock=context.clock,
+        pool=context.pool,
+        link=context.counters.link,
+        counters=context.counters,
+        snapshots=context.snapshots,
+        uses=context,
+    )
 
 
 async def subscribed(context: Context, tenant_id: str, plan_id: str) -> None:

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from jobs import housekeep
-from jobs.context import JobContext
 from policies import errors, limits
 from service import wiring
 from service.usecases import check, decisions
@@ -15,6 +14,7 @@ from service.usecases.decisions import Filter
 from store import decisions as store
 from store import partitions, postgres
 from tests.conftest import NOW
+from tests.store.ledger import worker
 
 DENIED = Check(tenant_id="nobody", feature_id="ai-tokens")
 DAY = timedelta(days=1)
@@ -22,13 +22,6 @@ DAY = timedelta(days=1)
 
 async def kept(context) -> int:
     return len((await decisions.listed(context, Filter(), after="", limit=1_000)).items)
-
-
-def worker(context) -> JobContext:
-    return JobContext(
-        config=context.config, clock=context.clock, pool=context.pool, link=context.counters.link,
-        counters=context.counters, snapshots=context.snapshots, uses=context,
-    )  # fmt: skip
 
 
 async def test_what_postgres_could_not_take_is_written_when_it_is_back(context, catalog):

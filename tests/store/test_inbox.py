@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from jobs import inbox as job
-from jobs.context import JobContext
 from policies import errors, limits
 from service import wiring
 from service.context import Context
@@ -31,16 +30,7 @@ async def without_redis(context: Context) -> AsyncIterator[Context]:
 
 
 async def count_what_waits(context: Context) -> str:
-    worker = JobContext(
-        config=context.config,
-        clock=context.clock,
-        pool=context.pool,
-        link=context.counters.link,
-        counters=context.counters,
-        snapshots=context.snapshots,
-        uses=context,
-    )
-    return await job.run(worker, context.clock.now())
+    return await job.run(ledger.worker(context), context.clock.now())
 
 
 async def waiting(context: Context) -> int:

@@ -5,16 +5,22 @@ A server that is asked to tell all that it does tells the commands of scripts, t
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import NamedTuple
 
 import pytest
 import redis
 
+from jobs import expire
 from service.context import Context
-from store import keyspace
+from service.usecases import reservations, reserve, revise
+from service.usecases.events import EventName
+from service.usecases.fitting import Wanted
+from service.usecases.reservations import Told
+from store import keyspace, scripts
 from store.counters import Correction
 from tests.conftest import NOW
 from tests.store import giving, ledger
-from tests.store.ledger import TOKENS, event
+from tests.store.ledger import ORDER, TOKENS, event, worker
 from tests.store.test_consume import use
 
 END = "the story is over"
@@ -29,8 +35,41 @@ async def story(context: Context) -> None:
     await use(context, 4, 10)
     await use(context, 5, 10, tenant_id="capped", entity_id="one")
     await use(context, 6, 10**9)
+    settled, released = [await hold(context, number, 20) for number in (7, 8)]
+    await reservations.settle(context, Told(settled, None), 30)
+    await reservations.release(context, Told(released, None))
+    await hold(context, 9, 5)
+    await expire.run(worker(context), NOW + timedelta(minutes=10))
+    await revise.revise(
+        context, ORDER, EventName("acme", "tests", "e2"), revise.Wish(quantity=3, reason="no")
+    )
+    await revise.revise(
+        context, ORDER, EventName("acme", "tests", "e1"), revise.Wish(quantity=None, reason="no")
+    )
     correction = Correction("c1", keyspace.shard_of("acme"), "acme", ledger.month(), f"{TOKENS}:i", 1)
     await context.counters.correct(correction.shard, [correction])
+
+
+async def hold(context: Context, number: int, quantity: int) -> str:
+    wanted = Wanted(
+        event_id=f"h{number}",
+        tenant_id="acme",
+        service_id="tests",
+        feature_id=TOKENS,
+        quantity=quantity,
+        seconds=60,
+    )
+    given = await reserve.reserve(context, wanted)
+    assert given.reservation_id is not None
+    return given.reservation_id
+
+
+class Call(NamedTuple):
+    """One call of a script: its digest, its KEYS, and the commands that it ran."""
+
+    sha: str
+    keys: set[str]
+    commands: list[list[str]]
 
 
 def told(monitor: "redis.client.Monitor") -> Iterator[tuple[str, list[str]]]:
@@ -42,27 +81,30 @@ def told(monitor: "redis.client.Monitor") -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-async def calls(counting: Context, redis_url: str) -> list[tuple[set[str], list[list[str]]]]:
-    """For each script call of the story its KEYS, and the commands that it ran."""
-    found: list[tuple[set[str], list[list[str]]]] = []
+async def calls(counting: Context, redis_url: str) -> list[Call]:
+    """Each script call of the story."""
+    found: list[Call] = []
     with redis.Redis.from_url(redis_url) as client, client.monitor() as monitor:
         await story(counting)
         client.echo(END)
         for kind, words in told(monitor):
             if words[0].upper() == "EVALSHA":
-                found.append((set(words[3 : 3 + int(words[2])]), []))
+                found.append(Call(words[1], set(words[3 : 3 + int(words[2])]), []))
             elif kind == "lua":
-                found[-1][1].append(words)
+                found[-1].commands.append(words)
     return found
 
 
-def test_a_script_touches_only_what_its_call_names(calls: list[tuple[set[str], list[list[str]]]]):
-    assert sum(len(commands) for _, commands in calls) > 50
-    for keys, commands in calls:
-        touched = {words[1] for words in commands}
-        assert touched <= keys
+def test_a_script_touches_only_what_its_call_names(calls: list[Call]):
+    assert sum(len(call.commands) for call in calls) > 50
+    for call in calls:
+        assert {words[1] for words in call.commands} <= call.keys
 
 
-def test_all_keys_of_a_call_share_a_slot(calls: list[tuple[set[str], list[list[str]]]]):
-    for keys, _ in calls:
-        assert len({key.partition("{")[2].partition("}")[0] for key in keys}) == 1
+def test_all_keys_of_a_call_share_a_slot(calls: list[Call]):
+    for call in calls:
+        assert len({key.partition("{")[2].partition("}")[0] for key in call.keys}) == 1
+
+
+def test_every_script_took_part(calls: list[Call]):
+    assert {call.sha for call in calls} == {script.sha for script in scripts.ALL}
