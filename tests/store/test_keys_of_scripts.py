@@ -30,7 +30,7 @@ async def story(context: Context) -> None:
     """Each script at least once, with grants, caps and entities."""
     await ledger.subscribed(context, "capped", "pro")
     await giving.give(context, giving.grant(1, 50, starts=NOW, ends=NOW + timedelta(days=3)))
-    await ledger.statuses(context, event(1, 60), event(2, 20_000), event(1, 60))
+    await ledger.statuses(context, event(1, 60), event(2, 2_000), event(1, 60))
     await ledger.statuses(context, event(3, 5, tenant_id="capped", entity_id="one"))
     await use(context, 4, 10)
     await use(context, 5, 10, tenant_id="capped", entity_id="one")
@@ -40,12 +40,9 @@ async def story(context: Context) -> None:
     await reservations.release(context, Told(released, None))
     await hold(context, 9, 5)
     await expire.run(worker(context), NOW + timedelta(minutes=10))
-    await revise.revise(
-        context, ORDER, EventName("acme", "tests", "e2"), revise.Wish(quantity=3, reason="no")
-    )
-    await revise.revise(
-        context, ORDER, EventName("acme", "tests", "e1"), revise.Wish(quantity=None, reason="no")
-    )
+    for event_id, quantity in (("e2", 30_000), ("e1", None)):
+        wish = revise.Wish(quantity=quantity, reason="it was wrong")
+        await revise.revise(context, ORDER, EventName("acme", "tests", event_id), wish)
     correction = Correction("c1", keyspace.shard_of("acme"), "acme", ledger.month(), f"{TOKENS}:i", 1)
     await context.counters.correct(correction.shard, [correction])
 
