@@ -69,6 +69,12 @@ class Story:
         response = await self.api.post(f"{ACME}/subscription{act}", json=body)
         assert response.is_success, response.text
 
+    async def lives_until(self) -> datetime:
+        """When the counters of the first month go."""
+        key = keyspace.counters(keyspace.shard_of("acme"), "acme", f"m.{int(START.timestamp())}")
+        (found,) = (await self.context.counters.link.send([("EXPIRETIME", key)])).values
+        return datetime.fromtimestamp(found, UTC)
+
     async def is_rebuilt(self) -> None:
         """Redis loses all; what Postgres has kept of draws is what comes back."""
         pool, link = self.context.pool, self.context.counters.link
@@ -280,3 +286,38 @@ async def test_an_override_of_its_time_counts_however_long_ago_it_ended(story):
     assert await story.numbers() == (1_300, 0, 1_300)
     story.now_is(2028, 1, 31)
     assert await story.numbers() == (1_200, 0, 1_200)
+
+
+async def test_the_window_of_a_month_lives_as_long_as_its_rest_whoever_writes_first(story):
+    """Features share a window: one that does not roll over must not let it go when it writes last."""
+    for feature_id in (TOKENS, "api-calls"):
+        body = {"tenantId": "acme", "serviceId": "s", "featureId": feature_id, "quantity": 1}
+        assert (await story.api.post("/v1/usage", json=body)).status_code == 202
+    two_months_later = START + timedelta(days=31) + 2 * timedelta(days=31) + certify.COUNTER_LIFE
+    for _ in range(2):
+        assert await story.lives_until() == two_months_later
+        await story.is_rebuilt()
+    story.now_is(2027, 12, 1, 1)
+    await story.does("/change", planId="free", when="now")
+    await story.uses(5)
+    assert await story.lives_until() == two_months_later
+
+
+async def test_terms_that_come_in_later_lengthen_the_life_of_a_window(story):
+    await story.does("/change", planId="free", when="now")
+    await story.uses(5)
+    before = await story.lives_until()
+    await story.does("/change", planId="starter", when="now")
+    await story.uses(5)
+    assert await story.lives_until() >= before + timedelta(days=62)
+
+
+async def test_a_decision_on_what_is_carried_comes_out_the_same_again(story):
+    await story.uses(900)
+    story.now_is(2028, 1, 5)
+    refused = await story.asks(2_000)
+    await story.context.decisions.flush()
+    response = await story.api.post(f"/v1/decisions/{refused['decisionId']}/rerun")
+    assert response.status_code == 200, response.text
+    assert response.json()["differences"] == []
+    assert response.json()["decision"]["granted"] == 1_100
