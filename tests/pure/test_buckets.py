@@ -6,10 +6,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import balance, buckets, grant
+from policies import balance, buckets, grant, period, rollover
 from policies.balance import Levels
 from policies.entitlement import Snapshot
 from policies.grant import Grant
+from policies.period import Period
+from policies.rollover import Counted, Link
 from tests.pure import plans
 
 NOW, DAY = plans.NOW, timedelta(days=1)
@@ -156,3 +158,72 @@ def test_grants_of_other_features_of_the_future_and_long_past_are_no_buckets():
         msgspec.structs.replace(kept, id="grt_6", effective_at=NOW, expires_at=None, voided_at=NOW - DAY),
     )
     assert buckets.grants_of(snapshot(kept, *others), "ai-tokens", NOW) == (kept,)
+
+
+# --- what rolls over ---------------------------------------------------------------------------------
+
+
+def link(number, **fields):
+    ended = Period(MONTHS[number].start, MONTHS[number].end)
+    return Link(
+        window=ended, interval="month", included=100, max=300, lasts=3, plan_version="pro@1",
+        source="plans/pro.yaml:20", before=0, expires_at=MONTHS[0].end, **fields,
+    )  # fmt: skip
+
+
+MONTHS = [
+    period.containing(plans.NOW - number * 30 * DAY, interval="month", anchor="calendar", anchored_at=NOW)
+    for number in range(3)
+]
+generations = st.lists(st.tuples(small, small), max_size=2)
+
+
+def with_rollover(at, several):
+    """Levels and a right with generations of these sizes, of which so much was drawn."""
+    right = plans.right(
+        terms=plans.metered(100, overage=True),
+        rollover=tuple(link(number) for number in range(1, len(several) + 1)),
+    )
+    carried = tuple(size for size, _ in several)
+    drawn = tuple(min(pair) for pair in several)
+    return right, msgspec.structs.replace(at, carried=carried, rollover=drawn)
+
+
+@given(levels, generations)
+def test_the_books_of_generations_close_and_agree_with_decisions(at, several):
+    right, at = with_rollover(msgspec.structs.replace(at, overage=0), several)
+    found = buckets.of(right, at, (), {}, NOW)
+    for one in found:
+        parts = (one.used, one.reserved, one.expired, one.carried, one.remaining)
+        assert one.granted == sum(parts)
+        assert min(parts) >= 0
+    account = balance.of(right.terms, at, overage=True)
+    assert account.remaining == sum(one.remaining for one in found)
+    names = [one.bucket for one in found[: len(several)]]
+    assert names == ["rollover-2", "rollover"][2 - len(several) :]
+
+
+@given(small, small, generations, st.data())
+def test_the_books_of_a_period_that_ended_close(included, overage, several, data):
+    right, at = with_rollover(Levels(included=included, overage=overage), several)
+    said = link(1)
+    handed = rollover.carried(said, Counted(drawn=included + overage, generations=at.rollover), at.carried)
+    found = buckets.of_ended(right, at, said, handed)
+    for one in found:
+        parts = (one.used, one.reserved, one.expired, one.carried, one.remaining)
+        assert one.granted == sum(parts)
+        assert min(parts) >= 0
+    assert sum(one.used for one in found) == included + overage + sum(at.rollover)
+    assert sum(one.carried for one in found) == sum(handed)
+
+
+def test_generations_stand_among_grants_by_priority_and_then_by_expiry():
+    right, at = with_rollover(Levels(), [(10, 0), (10, 0)])
+    soon = one_grant(priority=90, expires_at=MONTHS[0].end - DAY)
+    later = msgspec.structs.replace(soon, id="grt_2", expires_at=None)
+    first = msgspec.structs.replace(soon, id="grt_3", priority=10, expires_at=None)
+    held = grant.in_draw_order((soon, later, first))
+    found = buckets.of(right, at, held, {one.id: 0 for one in held}, NOW)
+    assert [one.bucket for one in found] == [
+        "grt_3", "grt_1", "rollover-2", "rollover", "grt_2", "included", "overage", "excess",
+    ]  # fmt: skip

@@ -99,6 +99,24 @@ def test_what_comes_back_goes_on_before_the_seal_and_expires_after_it():
         assert year.sizes(second) == got
 
 
+def test_what_expired_of_an_older_generation_is_there_for_late_events():
+    year = Months(*[said(100, (200, 1))] * 3)
+    _, second, third = year.spans
+    assert year.sizes(second) == year.sizes(third) == (100,)
+    assert year.draw(second, 70, third.start + HOUR).rollover == (70,)
+    assert year.sizes(third) == (100,)
+
+
+def test_what_comes_back_to_a_generation_after_the_seal_goes_no_further():
+    for back_at, got in ((HOUR - MOMENT, (100, 100)), (HOUR, (100, 40))):
+        year = Months(*[said(100, (300, 2))] * 3)
+        _, second, third = year.spans
+        own = year.draw(second, 60, begun(second))
+        assert (own.rollover, year.sizes(third)) == ((60,), (100, 40))
+        year.give_back(second, own, third.start + back_at)
+        assert year.sizes(third) == got
+
+
 def test_overage_that_an_upgrade_makes_part_of_the_included_quantity_is_not_left_over():
     year = Months(*[said(1_000, (500, 1), up_to=None)] * 2)
     first, second = year.spans
