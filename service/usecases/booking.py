@@ -222,7 +222,7 @@ def _placed(standing: Standing, carried: Carrying | None) -> Place:
 def ground(
     snapshot: Snapshot,
     right: Right,
-    current: Right,
+    after: Right,
     event: RevisedEvent,
     *,
     drawn_from: Sequence[Grant],
@@ -230,15 +230,16 @@ def ground(
 ) -> Ground:
     """Where changes of an event are counted: in the window it was booked in, while its counters are kept.
 
-    `right` holds at the event's instant by the facts of today, `current` now. Where the periods lie otherwise
-    than when the event was booked, nothing is given there. `drawn_from` are the grants that it drew from.
+    `right` holds at the event's instant by the facts of today, `after` in the next period once that has
+    begun. Where the periods lie otherwise than when the event was booked, nothing is given there.
+    `drawn_from` are the grants that it drew from.
     """
     same_plan = right.plan is not None and right.plan.plan_id == event.plan_id
     caps = _cap_moves(right, event.entity_id or None, now) if same_plan else ()
     right, window, ends = _booked_in(right, event.window)
     if not _lives(_life(ends), now):
         window, ends = "", 0
-    carried = carrying.of(right, current, now) if window and carrying.concerns(right) else None
+    carried = carrying.of(right, after, now) if window and carrying.concerns(right) else None
     account = _account(snapshot, right, window, ends, carried)
     if window:
         known = {room.field for room in account.finite}

@@ -66,10 +66,11 @@ def lateness(right: Right, now: datetime) -> rollover.Late:
     return rollover.lateness(right.period, now) if right.lasts and right.period is not None else 0
 
 
-def of(right: Right, current: Right, now: datetime) -> Carrying | None:
-    """What the scripts are told of a right whose period acts of now move; `current` holds now.
+def of(right: Right, after: Right, now: datetime) -> Carrying | None:
+    """What the scripts are told of a right whose period acts of now move.
 
-    Nothing is carried yet into a period that is still to begin.
+    `after` holds in the next period, if that has begun; else it is any. Nothing is carried yet into a period
+    that is still to begin.
     """
     if not concerns(right):
         return None
@@ -77,14 +78,14 @@ def of(right: Right, current: Right, now: datetime) -> Carrying | None:
     late, begun = lateness(right, now), right.period.start <= now
     ends = journal.microseconds(right.period.end) if right.period.end is not None else 0
     links = tuple(_link(link, link.window, begun=begun) for link in right.rollover)
-    after = None
-    if late and current.rollover and current.rollover[0].window == right.period:
-        assert isinstance(current.terms, MeteredTerms), "what is carried is carried into a period"
-        own = msgspec.structs.replace(current.rollover[0], lasts=len(current.rollover))
-        after = msgspec.structs.replace(
-            _link(own, own.window), window=_window(current.terms.interval, current.period)
+    into = None
+    if late and after.rollover and after.rollover[0].window == right.period:
+        assert isinstance(after.terms, MeteredTerms), "what is carried is carried into a period"
+        own = msgspec.structs.replace(after.rollover[0], lasts=len(after.rollover))
+        into = msgspec.structs.replace(
+            _link(own, own.window), window=_window(after.terms.interval, after.period)
         )
-    return Carrying(links, ends, late, after)
+    return Carrying(links, ends, late, into)
 
 
 def _link(link: rollover.Link, span: Period, *, begun: bool = True) -> accounts.Link:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from policies import errors, quantity, revision
+from policies.entitlement import Right
 from policies.revision import Change, Countable
 from service.context import Context
 from service.usecases import booking, changes, check, events, past
@@ -176,13 +177,12 @@ async def _revising(
     """What the script is given: where the change is counted, and how much comes back or is drawn more."""
     now, drawn = context.clock.now(), event.drawn
     snapshot = await context.snapshots.get(event.tenant_id)
-    right, current = [
-        await check.resolve(context, check.active_offer(context), snapshot, event.feature_id, at)
-        for at in (event.event_at, now)
-    ]
+    offer, feature_id = check.active_offer(context), event.feature_id
+    right = await check.resolve(context, offer, snapshot, feature_id, event.event_at)
+    after = await check.resolve(context, offer, snapshot, feature_id, _after(right, now))
     async with postgres.transaction(context.pool) as connection:
         own = await grant_store.named(connection, event.tenant_id, drawn.grants)
-    ground = booking.ground(snapshot, right, current, event, drawn_from=own, now=now)
+    ground = booking.ground(snapshot, right, after, event, drawn_from=own, now=now)
     finite = _by_bucket(ground, event.feature_id, drawn)
     counted = sum(finite) + drawn.overage + drawn.excess if ground.account.window else 0
     back, more = revision.moves(countable, change, counted)
@@ -198,6 +198,12 @@ async def _revising(
         change=line.measured,
         caps=ground.kept_caps,
     )
+
+
+def _after(right: Right, now: datetime) -> datetime:
+    """An instant of the next period, if that has begun: something may have been carried there."""
+    end = right.period.end if right.period is not None else None
+    return end if end is not None and end <= now else now
 
 
 def _by_bucket(ground: booking.Ground, feature_id: str, drawn: Drawn) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from store import certify, flush, keyspace
+from store.reading import Want
 
 ACME = "/v1/tenants/acme"
 TOKENS = "ai-tokens"
@@ -22,12 +23,23 @@ class Story:
     def now_is(self, *at: int) -> None:
         self.clock.at = datetime(*at, tzinfo=UTC)
 
-    async def uses(self, quantity: int, at: datetime | None = None) -> None:
+    async def uses(self, quantity: int, at: datetime | None = None, name: str | None = None) -> None:
         event = {"tenantId": "acme", "serviceId": "s", "featureId": TOKENS, "quantity": quantity}
+        if name is not None:
+            event["id"] = name
         if at is not None:
             event["timestamp"] = at.isoformat()
         response = await self.api.post("/v1/usage", json=event)
         assert response.status_code == 202, response.text
+
+    async def changes(self, name: str, quantity: int | None = None) -> None:
+        """Amends an event, or without a quantity voids it."""
+        body = {"tenantId": "acme", "reason": "miscounted"}
+        if quantity is not None:
+            body["quantity"] = quantity
+        act = "void" if quantity is None else "amend"
+        response = await self.api.post(f"/v1/usage/s/{name}/{act}", json=body)
+        assert response.is_success, response.text
 
     async def consumes(self, quantity: int, at: datetime | None = None) -> dict:
         self.events += 1
@@ -348,3 +360,46 @@ async def test_a_decision_on_what_is_carried_comes_out_the_same_again(story):
     assert response.status_code == 200, response.text
     assert response.json()["differences"] == []
     assert response.json()["decision"]["granted"] == 1_100
+
+
+async def test_what_comes_back_goes_on_before_the_seal_and_expires_after_it(story):
+    await story.uses(500, name="early")
+    await story.uses(400, name="late")
+    await story.uses(50, name="last")
+    story.now_is(2028, 1, 1, 0, 59)
+    assert await story.numbers() == (1_050, 0, 1_050)
+    await story.changes("last")
+    assert await story.numbers() == (1_100, 0, 1_100)
+    story.now_is(2028, 1, 1, 1)
+    await story.changes("late")
+    await story.changes("early", 300)
+    for _ in range(2):
+        assert await story.numbers() == (1_100, 0, 1_100)
+        assert await story.numbers(at="2028-01-01T01:00:00Z") == (1_100, 0, 1_100)
+        assert await story.books("previous") == {"included": (1_000, 300, 600, 100, 0)}
+        await story.is_rebuilt()
+
+
+async def test_what_comes_back_to_a_generation_after_the_seal_goes_no_further(story):
+    await story.uses(700, name="december")
+    story.now_is(2028, 1, 10)
+    await story.uses(250, name="january")  # of the 300 that December left
+    await story.uses(950)
+    story.now_is(2028, 2, 1, 1)
+    assert (await story.books())["rollover"] == (100, 0, 0, 0, 100)
+    await story.changes("january")
+    for _ in range(2):
+        assert await story.numbers() == (1_100, 0, 1_100)
+        assert await story.numbers(at="2028-02-01T01:00:00Z") == (1_100, 0, 1_100)
+        await story.is_rebuilt()
+
+
+async def test_an_amendment_of_long_ago_leaves_alone_what_went_on_from_there(story):
+    await story.uses(500, name="december")
+    story.now_is(2028, 1, 20)
+    await story.uses(300)
+    story.now_is(2028, 2, 5)
+    await story.changes("december", 900)
+    fields = tuple((f"m.{int(START.timestamp())}", f"{TOKENS}:{bucket}") for bucket in "io")
+    (found,) = await story.context.counters.read([Want("acme", fields)])
+    assert found.values == (700, 200)  # 300 of December's 1,000 went on, and were used in January
