@@ -262,6 +262,15 @@ class Account(Facts):
             caps=caps,
         )
 
+    def left(self, feature: str, to: str, entity: str | None, now: datetime) -> int | None:
+        """How much fits still: into what is `granted`, up to the `limit`, or under the tightest `cap`."""
+        stands = self.check(feature, 0, entity, now)
+        if to == "cap":
+            limits = [cap.limit for cap, _ in self.cap_windows(feature, now)]
+            return min((most - used for most, used in zip(limits, stands.caps, strict=False)), default=None)
+        end = stands.granted if to == "granted" else stands.limit
+        return None if end is None or stands.usage is None else end - stands.usage
+
     def _granted(self, feature: str, at: datetime, by: datetime) -> int | None:
         """What all eligible buckets give, none of them less than was drawn from it (R15)."""
         terms = self.terms(feature, at)

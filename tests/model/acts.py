@@ -19,12 +19,13 @@ class Use(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """What is left of what is granted (or up to the limit) is used, or a little more or less."""
+    """What is left is used, or a little more or less: of what is `granted`, to a `limit` or a `cap`."""
 
     how: str
     feature: str
-    to_limit: bool
+    to: str
     beside: int
+    entity: str | None
 
 
 class Several(NamedTuple):
@@ -140,9 +141,17 @@ def _asks(draw):
 
 
 uses = _uses()
-fills = st.builds(
-    Fill, st.sampled_from(["record", "consume"]), features, st.booleans(), st.sampled_from([-1, 0, 0, 1, 5])
-)
+ends = st.sampled_from(["granted", "limit", "cap"])
+
+
+@st.composite
+def _fills(draw, of=features, to=ends):
+    how, feature = draw(st.sampled_from(["record", "consume"])), draw(of)
+    entity = draw(entities) if feature == "tokens" else None
+    return Fill(how, feature, draw(to), draw(st.sampled_from([-1, 0, 0, 1, 5])), entity)
+
+
+fills = _fills()
 asks = _asks()
 looks = st.builds(lambda ask, ago: ask._replace(ago=ago), asks, spans)
 gifts = st.builds(
@@ -185,7 +194,10 @@ acts = st.one_of(
     asks | looks,
     st.builds(Flush) | st.builds(Wipe),
 )
+moves = st.builds(Change, st.sampled_from(["team", "pro", "business"]), st.just(value=False))
+filled = _fills(of=st.just("tokens"), to=st.sampled_from(["granted", "limit"]))
 chapters = st.one_of(
+    st.tuples(moves, filled, moves, filled, moves, filled),
     st.tuples(acts),
     st.tuples(acts, acts),
     st.tuples(fills, changes, fills, changes, fills),  # rights that grow and shrink while they are used
@@ -193,5 +205,6 @@ chapters = st.one_of(
     st.tuples(uses, edges, uses | several, edges, fills),
     st.tuples(uses, st.builds(Wipe), st.builds(Again, st.integers(0, 20), st.booleans()), fills),
     st.tuples(fills, together, looks),
+    st.tuples(_fills(to=st.just("cap")), _fills(to=st.just("cap")), edges, fills),
 )
 """What bears on each other stands together more often than by chance."""

@@ -14,6 +14,7 @@ from service.context import Context
 from service.usecases import balances, check, consume, grants, past, record, subscribe, tenants
 from service.usecases.changes import Reply
 from service.usecases.check import Check
+from service.usecases.fitting import Wanted
 from store import certify, corrections, flush, journal, keyspace, postgres
 from store.link import Link
 from tests.model.account import Answer, Books, Bucket, Counted, Event
@@ -62,7 +63,7 @@ class Real:
         ]
 
     async def consume(self, event: Event) -> Answer | str:
-        wanted = consume.Consume(
+        wanted = Wanted(
             event_id=event.key,
             tenant_id=self.tenant_id,
             service_id=SERVICE,

@@ -59,11 +59,9 @@ class SideBySide:
         await self._send(act.how, self._event(act))
 
     async def _fill(self, act: Fill) -> None:
-        stands = self.account.check(act.feature, 0, None, self.now)
-        end = stands.limit if act.to_limit else stands.granted
-        if end is not None and stands.usage is not None:
-            quantity = max(0, end - stands.usage + act.beside)
-            await self._use(Use(act.how, act.feature, quantity, None, None))
+        left = self.account.left(act.feature, act.to, act.entity, self.now)
+        if left is not None:
+            await self._use(Use(act.how, act.feature, max(0, left + act.beside), act.entity, None))
 
     async def _several(self, act: Several) -> None:
         events = [self._event(use) for use in act.uses]

@@ -20,7 +20,7 @@ from tests.model.side_by_side import SideBySide
 NIGHTLY = os.environ.get("METERGATE_HYPOTHESIS") == "nightly"
 SEQUENCES = 1_000 if NIGHTLY else 40
 """Of each of the two catalogs."""
-CHAPTERS = 12 if NIGHTLY else 5
+CHAPTERS = 12 if NIGHTLY else 6
 BEGINNINGS = (
     datetime(2048, 1, 31, 9, 30, tzinfo=UTC),  # months that have no such day
     datetime(2048, 2, 29, tzinfo=UTC),  # years that have no such day
@@ -50,7 +50,7 @@ async def tenant(
 @given(
     at=st.sampled_from(BEGINNINGS),
     plan=acts.plans,
-    history=st.lists(acts.chapters, min_size=2, max_size=CHAPTERS),
+    history=st.lists(acts.chapters, min_size=3, max_size=CHAPTERS),
 )
 async def test_any_history_comes_to_what_the_rules_say(tenant, at, plan, history):
     both = tenant(at)
