@@ -83,6 +83,18 @@ def account(held: Subscription, versions: Versions, now: datetime) -> Account:
     )
 
 
+def refuse_mixture(before: PlanVersion, after: PlanVersion) -> None:
+    """Whether a plan may follow another inside a billing period.
+
+    Errors: ConflictError where the period would have prices in two currencies.
+    """
+    if before.currency != after.currency:
+        raise ConflictError(
+            f"The present plan is billed in {before.currency.upper()} and {after.plan_id} in "
+            f"{after.currency.upper()}; a bill has one currency, so the change comes at renewal."
+        )
+
+
 def total(lines: Iterable[Line]) -> int:
     """What they add up to, in minor units."""
     return sum(line.amount for line in lines)

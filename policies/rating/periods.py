@@ -34,9 +34,15 @@ class Rated(msgspec.Struct, frozen=True, kw_only=True):
     """As it held last in the period, or holds now; its period names the counters."""
     priced: Right
     """The one whose terms sell the overage."""
+    after: Right | None = None
+    """The one that held first in the next period, if this one has ended and carried something there."""
 
-    def use(self, included: int, overage: int, reserved: int = 0) -> Use:
-        """What the counters of the period make of it; `reserved` is what is only held of its overage."""
+    def use(self, included: int, overage: int, reserved: int = 0, carried: Sequence[int] = ()) -> Use:
+        """What the counters of the period make of it.
+
+        `reserved` is what is only held of its overage. `carried` is what the next period got or used of what
+        was left of this one, and of its generations: that is gone, so late use is overage (R19).
+        """
         right, priced = self.right, self.priced
         assert right.period is not None, "a metered right has a period"
         assert right.feature is not None
@@ -44,16 +50,18 @@ class Rated(msgspec.Struct, frozen=True, kw_only=True):
         assert isinstance(priced.terms, MeteredTerms)
         assert priced.terms.overage is not None
         counted = Levels(included=included, overage=overage)
-        (bucket,) = [
-            one for one in buckets.of(right, counted, (), {}, right.period.start) if one.bucket == "overage"
-        ]
+        if self.after is None:
+            books = buckets.of(right, counted, (), {}, right.period.start)
+        else:
+            books = buckets.of_ended(right, counted, self.after.rollover[0], carried)
+        units = sum(one.used for one in books if one.bucket == "overage")
         return Use(
             feature=right.feature,
             plan_version=priced.plan.version,
             currency=priced.plan.currency,
             overage=priced.terms.overage,
             window=right.period,
-            units=max(0, bucket.used - reserved),
+            units=max(0, units - reserved),
         )
 
 
@@ -76,8 +84,18 @@ def _backwards(holdings: Sequence[Holding], span: Period, resolve: Resolve, now:
         if min(window.end, over) <= span.end:
             priced = _priced(holdings, right, resolve, at)
             if priced is not None:
-                yield Rated(right=right, priced=priced)
+                yield Rated(right=right, priced=priced, after=_after(right, resolve, now))
         at = _paid(holdings, window.start - INSTANT)
+
+
+def _after(right: Right, resolve: Resolve, now: datetime) -> Right | None:
+    """The right of the next period, if it has begun and stands on something that was left of this one."""
+    assert right.period is not None
+    end = right.period.end
+    if not right.lasts or end is None or end > now:
+        return None
+    found = resolve(end)
+    return found if found.rollover and found.rollover[0].window == right.period else None
 
 
 def _paid(holdings: Sequence[Holding], at: datetime) -> datetime | None:

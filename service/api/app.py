@@ -26,6 +26,7 @@ from service.api import (
     given,
     grants,
     health,
+    invoices,
     keys,
     metrics,
     openapi,
@@ -65,6 +66,7 @@ ROUTERS: Final[tuple[Routes, ...]] = (
     grants.ROUTES,
     overrides.ROUTES,
     balances.ROUTES,
+    invoices.ROUTES,
     tenants.ROUTES,
 )
 """Every module with routes; a new one is added here and nowhere else."""

@@ -7,7 +7,16 @@ import msgspec
 
 from policies import errors
 from service.api import wire
-from service.cli import given, session, settings, show, tenant_grant, tenant_override, tenant_subscription
+from service.cli import (
+    given,
+    session,
+    settings,
+    show,
+    tenant_grant,
+    tenant_invoice,
+    tenant_override,
+    tenant_subscription,
+)
 from service.cli.group import Group
 from service.context import Context
 from service.usecases import subscribe, tenants
@@ -137,6 +146,7 @@ for _command in (
     tenant_override.override,
     tenant_override.list_overrides,
     tenant_override.lift_override,
+    tenant_invoice.preview_invoice,
 ):
     tenant.add_command(_command)
 

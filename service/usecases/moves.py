@@ -14,6 +14,7 @@ from policies import errors, limits, moving, subscription
 from policies.entitlement import Snapshot
 from policies.model import Catalog, Versions
 from policies.moving import Targets
+from policies.rating import bill
 from policies.subscription import Subscription
 from service.context import Caller, Context
 from store import audit, moves, postgres
@@ -157,11 +158,14 @@ def _phases(snapshot: Snapshot) -> Iterator[subscription.Phase]:
 def _moved(held: Subscription, wanted: Plan, versions: Versions, now: datetime) -> Subscription:
     """Errors: ConflictError."""
     try:
+        present = subscription.phase_at(held, now)
+        if present is not None and (target := wanted.now.plans.get(present.plan_id)) is not None:
+            bill.refuse_mixture(versions.plans[present.plan_version], target)
         after = moving.move(held, wanted.now, versions, at_effective=now, now=now)
         if not wanted.renewal.plans and not wanted.renewal.addons:
             return after
-        present = subscription.phase_at(held, now) or held.phases[0]
-        at = subscription.renewal(held, versions.plans[present.plan_version].interval, now)
+        begun = present or held.phases[0]
+        at = subscription.renewal(held, versions.plans[begun.plan_version].interval, now)
         return moving.move(after, wanted.renewal, versions, at_effective=at, now=now)
     except KeyError as error:  # a version that the batch had not when it was read
         raise errors.ConflictError(_MEANWHILE) from error

@@ -8,6 +8,7 @@ import msgspec
 
 from policies import addon, errors, subscription
 from policies.model import PlanVersion
+from policies.rating import bill
 from policies.subscription import HeldAddon, Phase, Subscription
 from service.context import Context
 from service.usecases import changes, offers, subscription_view, tenants
@@ -87,7 +88,12 @@ async def change(context: Context, order: Order, tenant_id: str, move: Move) -> 
 
     async def apply(held: Subscription, now: datetime) -> Subscription:
         subscription.permit(held, "change", now)
-        plan, addons = await _target(context, subscription_view.speaking(held, now), move)
+        present = subscription_view.speaking(held, now)
+        plan, addons = await _target(context, present, move)
+        if move.when == "now" and present.start < now:
+            bill.refuse_mixture(
+                (await context.catalogs.need([present.plan_version])).plans[present.plan_version], plan
+            )
         at = now if move.when == "now" else await _renewal(context, held, now)
         return subscription.change(held, plan.plan_id, plan.version, addons=addons, at_effective=at, now=now)
 
@@ -143,7 +149,7 @@ async def alter(
         await lock_open_tenant(connection, tenant_id)
         held = await subscriptions.latest(connection, tenant_id)
         if held is None:
-            raise _none(tenant_id)
+            raise none(tenant_id)
         changes.require(order, etag(held))
         before = held.subscription
         after = await apply(before, now)
@@ -167,7 +173,7 @@ async def get(context: Context, tenant_id: str) -> tuple[SubscriptionView, str]:
             raise tenants.unknown(tenant_id)
         held = await subscriptions.latest(connection, tenant_id)
     if held is None:
-        raise _none(tenant_id)
+        raise none(tenant_id)
     return await subscription_view.view(context, tenant_id, held.subscription, context.clock.now()), etag(
         held
     )
@@ -256,5 +262,6 @@ async def _refuse_overlap(connection: postgres.Connection, tenant_id: str, new: 
         raise errors.invalid("/startAt", f"An earlier subscription reaches until {covered.isoformat()}.")
 
 
-def _none(tenant_id: str) -> errors.NotFoundError:
+def none(tenant_id: str) -> errors.NotFoundError:
+    """The error where a tenant has no subscription."""
     return errors.NotFoundError(f'The tenant "{tenant_id}" has no subscription.')

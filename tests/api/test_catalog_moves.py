@@ -120,6 +120,14 @@ async def test_who_cannot_be_moved_is_left_and_named_with_the_reason(three, exam
     assert len(await on(three, "globex")) == 1
 
 
+async def test_who_would_have_a_bill_in_two_currencies_is_left_until_renewal(three, example_files):
+    euros = ("plans/pro.yaml", "currency: usd", "currency: eur")
+    files = edited(example_files, euros, ("addons/token-pack.yaml", "[starter, pro]", "[starter]"))
+    answer = await published(three, files, moves={"pro": "now"})
+    assert (answer["moves"]["moved"], answer["moves"]["left"]) == (0, 3)
+    assert "a bill has one currency" in answer["moves"]["reasons"][0]["reason"]
+
+
 async def test_an_add_on_moves_by_its_id(three, example_files):
     files = edited(example_files, ("addons/token-pack.yaml", "500_000", "400_000"))
     done = await published(three, files, moves={"token-pack": "now"})

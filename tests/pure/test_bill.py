@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from policies import entitlement, money
 from policies.entitlement import Snapshot
 from policies.errors import ConflictError
-from policies.model import Tier
+from policies.model import Rollover, Tier
 from policies.period import Period
 from policies.rating import bill, overage
 from policies.rating.overage import Use
@@ -155,6 +155,16 @@ def test_what_the_plan_includes_now_counts_against_overage_from_before():
         (plan("basic", terms=month()), START), (plan("pro", terms=metered(130, sold=DEAR)), START + DAY)
     )
     assert [(line.quantity, line.amount) for line in acme.lines((100, 40))] == [(10, 50)]
+
+
+def test_late_use_of_what_was_carried_on_is_overage():
+    """R19: what was left is in the next day, so the books of this one have no room for it any more."""
+    carrying = Rollover(source="plans/pro.yaml:20", max=1_000)
+    acme = Tenant((plan(terms=month(interval="day", rollover=carrying)), START), now=START + DAY + HOUR)
+    first, second = acme.rated
+    assert (first.after is None, second.after is None) == (False, True)
+    assert first.use(60, 50, carried=(40,)).units == 50
+    assert first.use(60, 50, carried=(0,)).units == 10, "nothing was carried: it was there to be used"
 
 
 def test_what_is_only_reserved_is_not_owed():
