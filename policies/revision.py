@@ -52,11 +52,10 @@ def amended(event: Countable, said: int | str) -> Change | None:
     and where none says how much is counted.
     """
     _changeable(event)
-    if event.aggregation == "count":
-        raise errors.invalid(
-            "/quantity",
-            f"{event.feature_id} counts events, each as one: its quantity changes nothing. Void it instead.",
-        )
+    if event.aggregation in ("count", "unique"):
+        counted = "events" if event.aggregation == "count" else "values"
+        detail = f"{event.feature_id} counts {counted}, each as one: its quantity changes nothing."
+        raise errors.invalid("/quantity", f"{detail} Void it instead.")
     try:
         scaled = quantity.parse(said, event.decimals)
     except ValueError as error:
@@ -83,10 +82,6 @@ def moves(event: Countable, change: Change, drawn: int) -> tuple[int, int]:
 
 
 def _changeable(event: Countable) -> None:
-    if event.aggregation in ("max", "unique"):
-        raise errors.ConflictError(
-            f"{event.feature_id} counts a level ({event.aggregation}): this version changes no events of it."
-        )
     if event.revision >= limits.REVISIONS:
         raise errors.ConflictError(f"The event has {limits.REVISIONS:,} revisions; it takes no more.")
     if event.voided:

@@ -60,6 +60,8 @@ class Meaning(msgspec.Struct, frozen=True):
     aggregation: str
     value_type: str | None = None
     """Of a static feature."""
+    property: str | None = None
+    """Whose values a unique meter counts."""
 
 
 class Catalogs:
@@ -252,6 +254,7 @@ async def publish(
         "decimals": [feature.decimals for feature in features],
         "aggregations": [feature.aggregation for feature in features],
         "value_types": [feature.value_type for feature in features],
+        "properties": [feature.property for feature in features],
     }
     await postgres.execute(connection, sql.add_features, meant)
     plans = {plan.plan_id: plan for plan in catalog.plans.values()}

@@ -1,6 +1,7 @@
 """Revising: an event that was counted is amended or voided, once for each of its revision numbers."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -13,8 +14,17 @@ from store.counters import MARK_LIFE_S
 from store.link import RUN_ID, Link, RedisAwayError
 from store.reading import FenceClosedError
 
-Outcome = Literal["kept", "repeated", "taken", "stale", "overflow"]
-_OUTCOMES: Final[tuple[Outcome, ...]] = ("kept", "repeated", "taken", "stale", "overflow")
+Outcome = Literal["kept", "repeated", "taken", "stale", "overflow", "moved"]
+_OUTCOMES: Final[tuple[Outcome, ...]] = ("kept", "repeated", "taken", "stale", "overflow", "moved")
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a level: of `max` how high it is, of `unique` which value has one event less."""
+
+    to: int = 0
+    acts: int = 0
+    """From how many acts `to` was found: with another number of them it is found anew."""
+    value: str = ""
 
 
 class Revising(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +43,8 @@ class Revising(msgspec.Struct, frozen=True, kw_only=True):
     change: int
     """By how much what was measured changes: what the caps move by."""
     caps: tuple[CapMove, ...] = ()
+    level: Level | None = None
+    """Of a meter with a level, whose counters are kept: what comes back or is drawn more follows from it."""
 
 
 def digest(event_digest: bytes, revision: int) -> bytes:
@@ -41,7 +53,7 @@ def digest(event_digest: bytes, revision: int) -> bytes:
 
 
 async def revise(link: Link, revising: Revising, *, now: datetime) -> Outcome:
-    """Keeps a revision.
+    """Keeps a revision; `moved`: acts came that its level was not found from.
 
     Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it was kept.
     """
@@ -53,14 +65,19 @@ async def revise(link: Link, revising: Revising, *, now: datetime) -> Outcome:
         *script_call.mark(shard, keys, revising.digest, keyspace.day_of(now)),
         revising.fingerprint,
         revising.payload,
-        revising.back,
-        *revising.own,
-        revising.more,
-        revising.change,
-        *script_call.caps(shard, keys, tenant_id, revising.caps),
+        *_changes(shard, keys, revising),
     ]
-    replies = await link.send([keys.call(scripts.REVISE, RUN_ID, MARK_LIFE_S, *arguments)])
+    script = scripts.REVISE if revising.level is None else scripts.RELEVEL
+    replies = await link.send([keys.call(script, RUN_ID, MARK_LIFE_S, *arguments)])
     (reply,) = replies.values
     if isinstance(reply, exceptions.ResponseError):
         raise FenceClosedError if "FENCED" in str(reply) else RedisAwayError(str(reply))
     return _OUTCOMES[int(reply)]
+
+
+def _changes(shard: int, keys: script_call.Keys, revising: Revising) -> Sequence[script_call.Argument]:
+    level = revising.level
+    if level is not None:
+        return (level.value,) if level.value else (level.to, level.acts)
+    caps = script_call.caps(shard, keys, revising.account.tenant_id, revising.caps)
+    return (revising.back, *revising.own, revising.more, revising.change, *caps)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from store import audit, journal, postgres, queries
+from store import audit, journal, keyspace, postgres, queries
 from store.staging import Staged
 
 sql = queries.Queries("revisions")
@@ -100,6 +100,41 @@ async def find(connection: postgres.Connection, tenant_id: str, digest: bytes) -
     return msgspec.json.decode(found[0], type=RevisedEvent) if found else None
 
 
+class Others(msgspec.Struct, frozen=True):
+    """What the other events of a period make of a level."""
+
+    highest: int
+    alike: int
+    """How many of them have the value."""
+    acts: int
+    """How many acts were counted, this event and all that was revised among them."""
+
+
+async def others(
+    connection: postgres.Connection,
+    event: RevisedEvent,
+    counted: str | None,
+    value: str | None,
+    *,
+    since: datetime,
+) -> Others:
+    """Of the event's own window; `value` is that of the property that is counted, where one is."""
+    params = {
+        "tenant_id": event.tenant_id,
+        "feature_id": event.feature_id,
+        "time_window": event.window,
+        "service_id": event.service_id,
+        "event_id": event.event_id,
+        "property": counted,
+        "value": value,
+        "acts": keyspace.bucket_field(event.feature_id, "n"),
+        "start": since,
+    }
+    found = await postgres.row(connection, sql.others, params, Others)
+    assert found is not None, "a sum has a row"
+    return found
+
+
 async def is_known(connection: postgres.Connection, tenant_id: str, digest: bytes) -> bool:
     """Whether the id has ever come, also if its event is not there, or not any more."""
     return bool(await _instants(connection, tenant_id, digest))
@@ -143,7 +178,7 @@ def _row(item: Staged) -> dict[str, object]:
         "voided": event.kind == "void",
         "quantity_before": revised.quantity_before,
         "quantity": event.quantity,
-        "measured": event.measured,
+        "measured": item.measured,
         "time_window": event.window,
         "included": draw.included,
         "overage": draw.overage,

@@ -132,7 +132,8 @@ create table features (
   type             text not null,
   decimals         smallint not null,
   aggregation      text not null,
-  value_type       text
+  value_type       text,
+  property         text                            -- whose values are counted; null: none
 );
 
 -- The history of activations; the last row is what is active.

@@ -75,7 +75,8 @@ class Staged(msgspec.Struct, frozen=True):
 def _counted(event: JournalEvent, value: str) -> Move:
     """The counter of acts that a level goes by: those with a value, or all (store/lua/parts/meters.lua)."""
     if value:
-        return Move(keyspace.values_window(event.window, event.feature_id), value, 1, event.ends)
+        came = -1 if event.kind == "void" else 1
+        return Move(keyspace.values_window(event.window, event.feature_id), value, came, event.ends)
     return Move(event.window, keyspace.bucket_field(event.feature_id, "n"), 1, event.ends)
 
 

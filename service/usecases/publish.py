@@ -201,6 +201,7 @@ def refuse_new_meaning(known: Mapping[str, Meaning], catalog: Catalog) -> None:
             ("type", meaning.type, feature.type),
             ("aggregation", meaning.aggregation, feature.aggregation),
             ("valueType", meaning.value_type, feature.value_type),
+            ("property", meaning.property, feature.property),
         ):
             if before != after:
                 raise errors.ConflictError(

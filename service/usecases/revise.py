@@ -13,9 +13,10 @@ import msgspec
 
 from policies import errors, quantity, revision
 from policies.entitlement import Right
+from policies.model import LEVELS
 from policies.revision import Change, Countable
 from service.context import Context
-from service.usecases import booking, changes, check, events, past
+from service.usecases import booking, changes, check, events, past, revised_level
 from service.usecases.changes import Order, Reply
 from service.usecases.events import EventName, EventView
 from store import grants as grant_store
@@ -93,10 +94,14 @@ async def _read(context: Context, name: EventName) -> RevisedEvent:
 
     Errors: NotFoundError, ConflictError, UnavailableError.
     """
-    if not await past.bring_over(context, name.tenant_id):
-        raise errors.UnavailableError("The event cannot be changed now.", retry_after_s=2)
+    await _bring_over(context, name.tenant_id)
     async with postgres.transaction(context.pool) as connection:
         return await events.find(connection, name)
+
+
+async def _bring_over(context: Context, tenant_id: str) -> None:
+    if not await past.bring_over(context, tenant_id):
+        raise errors.UnavailableError("The event cannot be changed now.", retry_after_s=2)
 
 
 def _made_before(context: Context, event: RevisedEvent, asked: _Asked) -> StoredRevision | None:
@@ -158,10 +163,13 @@ async def _send(
         if outcome == "overflow":
             detail = "With this quantity the tenant's counter would pass its bound."
             raise errors.invalid("/quantity", detail)
-        if outcome != "stale":
+        if outcome == "stale":
+            await context.snapshots.renew(event.tenant_id)
+        elif outcome == "moved":
+            await _bring_over(context, event.tenant_id)
+        else:
             return
-        await context.snapshots.renew(event.tenant_id)
-    raise errors.UnavailableError("The tenant's facts change too fast.", retry_after_s=2)
+    raise errors.UnavailableError("What it is counted with changes too fast.", retry_after_s=2)
 
 
 async def _outcome(context: Context, sent: Revising) -> Outcome:
@@ -182,11 +190,14 @@ async def _revising(
     after = await check.resolve(context, offer, snapshot, feature_id, _after(right, now))
     async with postgres.transaction(context.pool) as connection:
         own = await grant_store.named(connection, event.tenant_id, drawn.grants)
-    ground = booking.ground(snapshot, right, after, event, drawn_from=own, now=now)
+        ground = booking.ground(snapshot, right, after, event, drawn_from=own, now=now)
+        found = await _level(context, connection, event, ground, change)
     finite = _by_bucket(ground, event.feature_id, drawn)
     counted = sum(finite) + drawn.overage + drawn.excess if ground.account.window else 0
-    back, more = revision.moves(countable, change, counted)
     line = _line(asked, event, ground, change, now)
+    if found is not None:
+        line = msgspec.structs.replace(line, measured=found.measured, rise=found.rise)
+    back, more = revision.moves(countable, change, counted) if found is None else (0, 0)
     return Revising(
         account=ground.account,
         digest=line.digest,
@@ -197,6 +208,7 @@ async def _revising(
         more=more,
         change=line.measured,
         caps=ground.kept_caps,
+        level=found.level if found is not None else None,
     )
 
 
@@ -204,6 +216,20 @@ def _after(right: Right, now: datetime) -> datetime:
     """An instant of the next period, if that has begun: something may have been carried there."""
     end = right.period.end if right.period is not None else None
     return end if end is not None and end <= now else now
+
+
+async def _level(
+    context: Context,
+    connection: postgres.Connection,
+    event: RevisedEvent,
+    ground: booking.Ground,
+    change: Change,
+) -> revised_level.Found | None:
+    """What becomes of the level of its feature; None if that has none."""
+    meaning = context.catalogs.meanings[event.feature_id]
+    if meaning.aggregation not in LEVELS:
+        return None
+    return await revised_level.found(connection, event, meaning, change, counted=bool(ground.account.window))
 
 
 def _by_bucket(ground: booking.Ground, feature_id: str, drawn: Drawn) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ for e = 1, take_number() do
     if stand[1] == 0 then
       local before = packed_levels(stand)
       local drawn = drawn_of(account, quantity, value)
-      count(account, drawn, value)
+      count(account, drawn, value, 1)
       grow_caps(ceilings.caps, quantity)
       note(mark, '\147' .. payload .. packed(account, drawn) .. before) -- three values
     end

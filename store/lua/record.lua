@@ -38,7 +38,7 @@ for e = 1, take_number() do
   elseif is_crowded(account, value) then replies[e] = 5
   else
     local drawn = account.key and drawn_of(account, quantity, value) or NOTHING
-    if account.key then count(account, drawn, value) end
+    if account.key then count(account, drawn, value, 1) end
     grow_caps(caps, quantity)
     note(mark, '\146' .. payload .. packed(account, drawn)) -- a pair
     replies[e] = 0

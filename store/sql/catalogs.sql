@@ -95,11 +95,12 @@ select hash from catalogs where starts_with(hash, %(prefix)s) order by published
 
 -- name: add_features
 -- What features' stored numbers mean: kept from their first publish on.
-insert into features (feature_id, type, decimals, aggregation, value_type)
+insert into features (feature_id, type, decimals, aggregation, value_type, property)
 select * from unnest(
-  %(ids)s::text[], %(types)s::text[], %(decimals)s::smallint[], %(aggregations)s::text[], %(value_types)s::text[]
+  %(ids)s::text[], %(types)s::text[], %(decimals)s::smallint[], %(aggregations)s::text[], %(value_types)s::text[],
+  %(properties)s::text[]
 )
 on conflict (feature_id) do nothing;
 
 -- name: features
-select feature_id, type, decimals, aggregation, value_type from features order by feature_id;
+select feature_id, type, decimals, aggregation, value_type, property from features order by feature_id;

@@ -91,7 +91,7 @@ select case when %(property)s::text is null then coalesce(max(quantity), 0)
   else count(distinct properties ->> %(property)s::text) end::bigint
 from usage_events
 where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window = %(time_window)s
-  and event_at >= %(start)s and event_at <= %(at)s;
+  and event_at >= %(start)s and event_at <= %(at)s and not voided;
 
 -- name: drawn_from_grants
 -- What events up to an instant drew from grants, over their lives.

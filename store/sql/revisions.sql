@@ -54,3 +54,17 @@ select jsonb_build_object(
 from usage_events e
 where e.tenant_id = %(tenant_id)s and e.digest = %(digest)s
   and (%(event_at)s::timestamptz is null or e.event_at = %(event_at)s);
+
+-- name: others
+-- What the other events of a period make of its level, and from how many acts that is found: their highest quantity,
+-- how many have a value, how many acts were counted.
+select coalesce(max(quantity), 0)::bigint as highest,
+  count(*) filter (where properties ->> %(property)s::text = %(value)s) as alike,
+  coalesce((
+    select used from usage_counters
+    where tenant_id = %(tenant_id)s and time_window = %(time_window)s and field = %(acts)s
+  ), 0) as acts
+from usage_events
+where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window = %(time_window)s
+  and event_at >= %(start)s and not voided
+  and not (service_id = %(service_id)s and event_id = %(event_id)s);

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
+import msgspec
 import pytest
 import redis
 
@@ -19,7 +20,7 @@ from service.usecases.reservations import Told
 from store import keyspace, scripts
 from store.counters import Correction
 from tests.conftest import NOW
-from tests.store import giving, ledger
+from tests.store import giving, ledger, test_meters
 from tests.store.ledger import ORDER, TOKENS, event, worker
 from tests.store.test_consume import use
 
@@ -45,6 +46,18 @@ async def story(context: Context) -> None:
         await revise.revise(context, ORDER, EventName("acme", "tests", event_id), wish)
     correction = Correction("c1", keyspace.shard_of("acme"), "acme", ledger.month(), f"{TOKENS}:i", 1)
     await context.counters.correct(correction.shard, [correction])
+
+
+async def story_of_levels(context: Context) -> None:
+    """The same of the highest number of seats and of different users."""
+    await ledger.subscribed(context, "teams", "free")
+    told = [test_meters.seats(1, 4), test_meters.seats(2, 12), test_meters.user(3, "ada")]
+    await ledger.statuses(context, *(msgspec.structs.replace(one, tenant_id="teams") for one in told))
+    met = {"feature_id": test_meters.USERS, "properties": {"user_id": "bob"}, "tenant_id": "teams"}
+    await use(context, 10, 1, **met)
+    for event_id in ("s2", "v3"):
+        wish = revise.Wish(quantity=None, reason="no")
+        await revise.revise(context, ORDER, EventName("teams", "tests", event_id), wish)
 
 
 async def hold(context: Context, number: int, quantity: int) -> str:
@@ -78,11 +91,13 @@ def told(monitor: "redis.client.Monitor") -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-async def calls(counting: Context, redis_url: str) -> list[Call]:
+async def calls(counting: Context, redis_url: str, publish, example_files) -> list[Call]:
     """Each script call of the story."""
     found: list[Call] = []
     with redis.Redis.from_url(redis_url) as client, client.monitor() as monitor:
         await story(counting)
+        await publish(test_meters.leveled(example_files))
+        await story_of_levels(counting)
         client.echo(END)
         for kind, words in told(monitor):
             if words[0].upper() == "EVALSHA":

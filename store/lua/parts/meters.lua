@@ -20,12 +20,16 @@ local function asked(account, quantity, value)
   return value and met(account, value) > 0 and 0 or quantity
 end
 
+-- How high the level is: all that was drawn in the period.
+local function height(account)
+  local included = account[account.included]
+  local drawn = level(included.key, included.field) + level(account.key, account.overage_field)
+  return drawn + level(account.key, account.excess_field)
+end
+
 -- Whether the period has as many values as are kept of it, and this is another one.
 local function is_crowded(account, value)
-  if not value or met(account, value) > 0 then return false end
-  local included = account[account.included]
-  local values = level(included.key, included.field) + level(account.key, account.overage_field)
-  return values + level(account.key, account.excess_field) >= account.most
+  return value and met(account, value) == 0 and height(account) >= account.most
 end
 
 -- What becomes of a quantity: where more fits than before, it was excess and becomes drawn.
@@ -40,9 +44,9 @@ local function drawn_of(account, quantity, value)
 end
 
 -- Counts a draw, and an act: of a highest quantity all of a period together, since a rule that looks at all of them
--- must know that it has; of values each by itself.
-local function count(account, drawn, value)
+-- must know that it has (lua/relevel.lua); of values each by itself, where `events` came or went.
+local function count(account, drawn, value, events)
   book(account, drawn)
   if account.meter == 'max' then grow(account.key, account.prefix .. 'n', 1) end
-  if value then grow(account.values, value, 1) end
+  if value then grow(account.values, value, events) end
 end
