@@ -20,7 +20,8 @@ async def preview_invoice(
 
     Plans and add-ons by the day, overage by its price model, each line with all that it was worked out from.
     Prices are those of the whole period by what is known of it, a scheduled change or end included. Of a
-    subscription that is over it is the last period, of one that is yet to begin the first. Nothing is stored.
+    subscription that is over it is the last period, while its counters are kept (40 days from its beginning),
+    of one that is yet to begin the first. Nothing is stored.
     """
     return management.shown(await invoice_preview.of_tenant(context, tenants.own(caller, tenant_id)))
 

@@ -21,6 +21,7 @@ from service.context import Context
 from service.usecases import carrying, check, levels, subscribe, tenants
 from service.usecases.subscription_view import PeriodView
 from store import keyspace
+from store.certify import COUNTER_LIFE
 from store.link import RedisAwayError
 from store.reading import FenceClosedError, Want
 
@@ -96,8 +97,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 async def of_tenant(context: Context, tenant_id: str) -> Preview:
     """The preview of the billing period of now; of an ended subscription its last, of a pending its first.
 
-    Errors: NotFoundError without tenant or subscription; ConflictError where no bill can be made;
-    UnavailableError, also when the counters cannot be believed.
+    Errors: NotFoundError without tenant or subscription; ConflictError where no bill can be made, or not any
+    more; UnavailableError, also when the counters cannot be believed.
     """
     await context.catalogs.refresh()
     offer, now = check.active_offer(context), context.clock.now()
@@ -106,6 +107,7 @@ async def of_tenant(context: Context, tenant_id: str) -> Preview:
         raise tenants.unknown(tenant_id)
     versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
     account = bill.account(_held(snapshot, now), versions, now)
+    _refuse_forgotten(account, now)
     rated = _rated(account, snapshot, offer, versions, now)
     lines = account.lines(await _uses(context, tenant_id, rated))
     return _preview(tenant_id, account, lines, now)
@@ -116,6 +118,18 @@ def _held(snapshot: Snapshot, now: datetime) -> Subscription:
     if held is None:
         raise subscribe.none(snapshot.tenant_id)
     return held
+
+
+def _refuse_forgotten(account: Account, now: datetime) -> None:
+    """Counters that are gone read as zero, and would make a bill that is too low.
+
+    Those of the present usage period are there, and those of feature periods that ended in it.
+    """
+    if now >= account.usage_period.start + COUNTER_LIFE:
+        raise errors.ConflictError(
+            f"The last usage of this subscription is on a bill until {account.usage_period.end:%Y-%m-%d}; "
+            "its counters are not kept any more."
+        )
 
 
 def _rated(

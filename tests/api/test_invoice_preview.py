@@ -121,14 +121,25 @@ async def test_a_trial_owes_nothing(shop, clock):
     assert (await previewed(shop))["lines"] == []
 
 
-async def test_a_scheduled_end_is_known_and_an_ended_subscription_shows_its_last_period(shop, clock):
+async def test_an_ended_subscription_shows_its_last_period_while_its_counters_are_kept(shop, clock):
     await good(shop, "POST", "/subscription", {"planId": "pro"})
+    await reports(shop, "ai-tokens", 1_500_000)
     clock.at = NOW + 10 * DAY - timedelta(hours=1)
     await good(shop, "POST", "/subscription/cancel", {"when": "now"})
-    clock.at = NOW + 100 * DAY
+    clock.at = NOW + 40 * DAY - timedelta(seconds=1)
     answer = await previewed(shop)
-    assert told(answer) == [("plan", "Pro, 10 of 30 days", 1_633)]
+    assert [amount for *_, amount in told(answer)] == [1_633, 500]
     assert answer["period"]["start"] == "2026-11-22T10:00:00Z"
+    clock.at = NOW + 40 * DAY
+    forgotten = await shop.get(URL)
+    assert forgotten.status_code == 409
+    assert "2026-12-22" in forgotten.json()["detail"]
+
+
+async def test_a_scheduled_end_is_known(shop):
+    await good(shop, "POST", "/subscription", {"planId": "pro"})
+    await good(shop, "POST", "/subscription/cancel", {"when": "periodEnd"})
+    assert told(await previewed(shop)) == [("plan", "Pro", 4_900)]
 
 
 async def test_what_is_scheduled_to_begin_shows_its_first_period(shop):
