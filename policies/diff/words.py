@@ -57,7 +57,8 @@ def overage(overage: Overage, feature: Feature) -> str:
 
 def rollover(value: Rollover, feature: Feature) -> str:
     """What is carried over."""
-    return f"up to {amount(value.max, feature)} for {value.intervals}"
+    intervals = "1 interval" if value.intervals == 1 else f"{value.intervals} intervals"
+    return f"up to {amount(value.max, feature)} for {intervals}"
 
 
 def cap(value: Cap) -> str:

@@ -403,3 +403,23 @@ async def test_an_amendment_of_long_ago_leaves_alone_what_went_on_from_there(sto
     fields = tuple((f"m.{int(START.timestamp())}", f"{TOKENS}:{bucket}") for bucket in "io")
     (found,) = await story.context.counters.read([Want("acme", fields)])
     assert found.values == (700, 200)  # 300 of December's 1,000 went on, and were used in January
+
+
+@pytest.mark.parametrize(("minute", "carried"), [(59, 300), (60, 100)])
+async def test_what_is_held_goes_on_if_it_comes_back_before_the_seal(story, minute, carried):
+    await story.uses(500)
+    body = {"id": "hold", "tenantId": "acme", "serviceId": "s", "featureId": TOKENS, "quantity": 400}
+    story.now_is(2027, 12, 31, 23, 30)
+    response = await story.api.post("/v1/reservations", json=body | {"ttlSeconds": 7_200})
+    assert response.is_success, response.text
+    held = response.json()["reservationId"]
+    story.now_is(2028, 1, 1, 0, 10)
+    assert await story.numbers() == (1_100, 0, 1_100)  # what is held may still be used in December
+    story.clock.at += timedelta(minutes=minute - 10)
+    response = await story.api.post(f"/v1/reservations/{held}/settle", json={"quantity": 50})
+    assert response.is_success, response.text
+    for _ in range(2):
+        assert await story.numbers() == (1_000 + carried, 0, 1_000 + carried)
+        ended = (1_000, 550, 450 - carried, carried, 0)
+        assert await story.books("previous") == {"included": ended}
+        await story.is_rebuilt()
