@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from policies import errors
+from policies import errors, rollover
 from policies.decision import Decision
 from policies.usage import Usage
 from service.clock import FixedClock
@@ -240,6 +240,7 @@ def _books(feature: str, view: balances.BucketView) -> Books:
 def _draws(draw: journal.Draw) -> dict[str, int]:
     found = {"included": draw.included, "overage": draw.overage, "excess": draw.excess}
     found |= {one.grant_id: amount for one, amount in draw.grants}
+    found |= {rollover.name(number): amount for number, amount in draw.rollover}
     return {kind: amount for kind, amount in found.items() if amount}
 
 

@@ -12,11 +12,19 @@ YEAR = 2047
 """The year of all stories: far ahead, since Redis drops by its own clock what is long over."""
 
 
+class Carry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of what is left goes on, and for how many months."""
+
+    max: int
+    intervals: int = 1
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a month includes, and the overage past it; `unlimited` is without end."""
 
     included: int | str
     overage: int | str = 0
+    rollover: Carry | None = None
 
 
 class Gift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):

@@ -17,7 +17,8 @@ CASES = cases()
 
 
 def plan_id(plan: Plan) -> str:
-    return f"of-{plan.included}-{plan.overage}"
+    carries = f"-{plan.rollover.max}-{plan.rollover.intervals}" if plan.rollover else ""
+    return f"of-{plan.included}-{plan.overage}{carries}"
 
 
 def files(plans: Iterable[Plan]) -> dict[str, str]:
@@ -29,6 +30,9 @@ def files(plans: Iterable[Plan]) -> dict[str, str]:
     for plan in plans:
         bound = "" if plan.overage == "unlimited" else f"upTo: {plan.overage}, "
         sold = f', overage: {{{bound}model: perUnit, unitAmount: "0.01"}}' if plan.overage else ""
+        carried = plan.rollover
+        if carried:
+            sold += f", rollover: {{max: {carried.max}, intervals: {carried.intervals}}}"
         said[f"plans/{plan_id(plan)}.yaml"] = (
             f"plan: {plan_id(plan)}\nname: Plan\ncurrency: usd\nprice: '1'\ninterval: month\nfeatures:\n"
             f"  tokens: {{included: {plan.included}, interval: month, anchor: calendar{sold}}}\n"
