@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from click.testing import CliRunner
 
+from policies.period import Period
 from service.cli.program import metergate
 from store import certify, keyspace
 from tests.conftest import NOW
@@ -158,6 +159,20 @@ async def test_the_bill_has_the_overage_of_the_balances(shop):
     (books,) = [one["used"] for one in tokens["buckets"] if one["bucket"] == "overage"]
     lines = [line for line in (await previewed(shop))["lines"] if line["kind"] == "overage"]
     assert sum(line["quantity"] for line in lines) == books == 130_000
+
+
+async def test_what_a_reservation_holds_of_overage_is_not_owed(shop, context):
+    await good(shop, "POST", "/subscription", {"planId": "pro"})
+    await reports(shop, "ai-tokens", 1_500_000)
+    before = (await previewed(shop))["total"]
+    month = Period(NOW, NOW + 30 * DAY)
+    field = keyspace.bucket_field("ai-tokens", "o")
+    key = keyspace.counters(keyspace.shard_of("acme"), "acme", keyspace.window("month", month))
+    holds = [("HINCRBY", key, name, 200_000) for name in (field, keyspace.reserved_field(field))]
+    await context.counters.link.send(holds[:1])
+    assert (await previewed(shop))["total"] > before
+    await context.counters.link.send(holds[1:])
+    assert (await previewed(shop))["total"] == before
 
 
 async def test_a_look_changes_nothing(shop, context):
