@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from store import journal, postgres, queries
+from store import journal, postgres, queries, revisions
 from store.holds import Name
 from store.journal import Kind, Line
 from store.staging import Decision, Staged
@@ -50,7 +50,9 @@ async def keep(connection: postgres.Connection, acts: Sequence[Staged]) -> None:
             "lines": [journal.encode_line(line) for line in lines],
         }
         await postgres.execute(connection, sql.insert, params)
-    await _close(connection, [item for item in acts if item.event.kind in ("release", "expire")])
+    returned = [item for item in acts if item.event.kind in ("release", "expire")]
+    await revisions.keep_shifts(connection, returned)
+    await _close(connection, returned)
     await _close(connection, [item for item in acts if item.event.kind == "settle"])
 
 

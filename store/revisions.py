@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from store import audit, journal, keyspace, postgres, queries
+from store.journal import Revised
 from store.staging import Staged
 
 sql = queries.Queries("revisions")
@@ -153,15 +154,29 @@ async def keep(connection: postgres.Connection, acts: Iterable[Staged]) -> None:
     revisions = [item for item in acts if item.event.revised is not None]
     if not revisions:
         return
-    rows = [_row(item) for item in revisions]
+    rows = [_row(item, item.event.revised) for item in revisions if item.event.revised is not None]
     for query in (sql.insert, sql.apply, sql.add_to_hour):
         await postgres.execute_each(connection, query, rows)
     await audit.append_all(connection, [_line(item) for item in revisions])
 
 
-def _row(item: Staged) -> dict[str, object]:
-    event, draw, revised = item.event, item.draw, item.event.revised
-    assert revised is not None, "only revisions are kept here"
+async def keep_shifts(connection: postgres.Connection, ends: Iterable[Staged]) -> None:
+    """Keeps how reservations that came back unused have moved what others used among the buckets.
+
+    No event shows it, but sums of draws need it.
+    """
+    rows = [
+        _row(item, Revised(item.event.digest, 0, 0, reason="", actor="", request="", request_id=""))
+        for item in ends
+        if any(
+            (item.draw.included, item.draw.overage, item.draw.excess, item.draw.grants, item.draw.rollover)
+        )
+    ]
+    await postgres.execute_each(connection, sql.insert, rows)
+
+
+def _row(item: Staged, revised: Revised) -> dict[str, object]:
+    event, draw = item.event, item.draw
     grants = {grant.grant_id: amount for grant, amount in draw.grants}
     generations = {str(number): amount for number, amount in draw.rollover}
     return {

@@ -130,3 +130,8 @@ async def test_who_is_above_a_lowered_level_is_told_before_a_publish(acme, conte
     assert answer.status_code == 200, answer.text
     (change,) = (one for one in answer.json()["changes"] if "users" in one["sentence"])
     assert change["above"] == 1
+
+
+async def test_nothing_of_a_level_can_be_reserved(acme):
+    for wanted in (event("seats", 2), met("ann")):
+        problem_of(await acme.post("/v1/reservations", json=wanted), 422, "/featureId")

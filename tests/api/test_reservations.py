@@ -318,3 +318,26 @@ async def test_a_tenant_has_only_so_many_open_ones_at_a_time(acme, monkeypatch, 
     await reserved(acme, 1)
     clock.at = NOW + timedelta(seconds=60)  # what has expired does not count
     await reserved(acme, 1)
+
+
+async def test_a_settled_reservation_is_amended_and_voided_as_any_usage(acme, context):
+    name = await reserved(acme, 4_000, id="job-1")
+    reason = {"tenantId": "acme", "reason": "miscounted"}
+    assert (await acme.post("/v1/usage/tests/job-1/void", json=reason)).status_code in (404, 409)
+    await settle(acme, name, 1_500)
+    amended = await acme.post("/v1/usage/tests/job-1/amend", json=reason | {"quantity": 700})
+    assert amended.status_code == 200, amended.text
+    assert await stand(acme) == (700, 0, 9_300)
+    assert (await acme.post("/v1/usage/tests/job-1/void", json=reason)).status_code == 200
+    assert await stand(acme) == (0, 0, 10_000)
+    assert (await show(acme, name))["quantity"] == 1_500  # how it was settled
+
+
+async def test_what_moved_among_the_buckets_when_a_hold_came_back_shows_in_the_past_too(acme, context):
+    """Excess that others ran into because of the hold is none any more."""
+    name = await reserved(acme, 10_000)
+    await tell(acme, 300)
+    await release(acme, name)
+    now = await ask(acme)
+    then = await ask(acme, at=instant(NOW))
+    assert (now["usage"], now["remaining"]) == (then["usage"], then["remaining"]) == (300, 9_700)

@@ -160,6 +160,20 @@ def test_grants_of_other_features_of_the_future_and_long_past_are_no_buckets():
     assert buckets.grants_of(snapshot(kept, *others), "ai-tokens", NOW) == (kept,)
 
 
+@given(small, levels, held, st.integers(0, 60), st.integers(0, 60))
+def test_what_is_held_is_told_apart_and_the_books_still_close(included, at, pairs, share, over):
+    """Held overage that counts against what is included now is held there."""
+    _, _, found = shown(included, at, pairs)
+    holds = {one.id: used * share // 60 for one, used in pairs}
+    holds |= {"included": at.included * share // 60, "overage": at.overage * over // 60}
+    split = buckets.with_reserved(found, holds)
+    for before, after in zip(found, split, strict=True):
+        assert before.used == after.used + after.reserved
+        assert min(after.used, after.reserved) >= 0
+    shown_ids = {one.bucket for one in found}
+    assert sum(one.reserved for one in split) == sum(n for name, n in holds.items() if name in shown_ids)
+
+
 # --- what rolls over ---------------------------------------------------------------------------------
 
 

@@ -4,10 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies import balance, limits, reservation
+from policies import balance, errors, limits, reservation
 from policies.balance import Draw, Levels
 from service.context import Context
 from service.usecases import reservations, reserve
@@ -306,3 +307,22 @@ async def test_an_end_does_not_depend_on_the_version_of_the_facts(counting: Cont
     await counting.counters.raise_versions({"acme": 99})
     assert (await reservations.settle(counting, told(given), 5)).quantity == 5
     assert await standing(counting) == (5, 0)
+
+
+async def test_an_end_that_comes_twice_is_done_once_also_in_one_call(counting: Context):
+    given = await reserved(counting, 1, 400)
+    line = await counting.holds.find(Name.parse(given.reservation_id))
+    twice = [End("settle", line, 100), End("release", line)]
+    assert await counting.holds.end(twice, now=NOW) == ["done", "gone"]
+    assert await counting.holds.end(twice, now=NOW) == ["gone", "gone"]
+    assert await standing(counting) == (100, 0)
+
+
+async def test_after_a_wipe_the_same_id_with_another_body_is_still_told_apart(counting: Context):
+    """The mark is gone; the hold knows what was said."""
+    await reserved(counting, 1, 400)
+    await ledger.flush_all(counting)
+    await wiped(counting)
+    with pytest.raises(errors.IdempotencyMismatchError):
+        await reserved(counting, 1, 401)
+    assert await standing(counting) == (400, 400)
