@@ -117,7 +117,7 @@ GRANT_BACK_DAYS: Final = EVENT_AGE_DAYS
 PRIORITY_MAX: Final = 1_000
 """The priority that draws last; the plan's included quantity has 100."""
 UNIQUE_VALUES: Final = 100_000
-"""Values of a property that a period of one tenant counts; events with more of them are rejected."""
+"""Values of a property that one tenant's period counts: 3.7 MB of Redis; events with more are rejected."""
 OVERRIDES: Final = 200
 """Features of one tenant whose terms are overridden at once."""
 OVERRIDES_CARRIED: Final = 400
