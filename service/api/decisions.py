@@ -23,7 +23,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class CheckBody(wire.Body, frozen=True, kw_only=True):
-    """One question. `quantity` is in the feature's unit; of a number, or of a `max` meter, what there would be."""
+    """One question. `quantity` is in the feature's unit; of a number or a `max` meter, what would be."""
 
     tenant_id: wire.TenantId
     feature_id: wire.CatalogId
