@@ -93,10 +93,7 @@ class RevisedEvent(msgspec.Struct, frozen=True, rename="camel"):
 
 async def find(connection: postgres.Connection, tenant_id: str, digest: bytes) -> RevisedEvent | None:
     """The event of an id (its digest) with its history."""
-    known = await _instants(connection, tenant_id, digest)
-    if not known:
-        return None
-    params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest), "event_at": known[0]}
+    params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest)}
     found: list[str] = await postgres.scalars(connection, sql.find, params)
     return msgspec.json.decode(found[0], type=RevisedEvent) if found else None
 
@@ -138,12 +135,9 @@ async def others(
 
 async def is_known(connection: postgres.Connection, tenant_id: str, digest: bytes) -> bool:
     """Whether the id has ever come, also if its event is not there, or not any more."""
-    return bool(await _instants(connection, tenant_id, digest))
-
-
-async def _instants(connection: postgres.Connection, tenant_id: str, digest: bytes) -> list[datetime | None]:
     params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest)}
-    return await postgres.scalars(connection, sql.instant, params)
+    found: list[bool] = await postgres.scalars(connection, sql.is_known, params)
+    return found[0]
 
 
 async def keep(connection: postgres.Connection, acts: Iterable[Staged]) -> None:

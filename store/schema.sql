@@ -207,7 +207,7 @@ create table usage_keys (
   digest           uuid not null,                  -- of tenant, service and event id
   ingested_month   date not null,
   fingerprint      integer not null,               -- of the body: the same id with another body is told apart
-  event_at         timestamptz,                    -- where its event is found; null: it came before this was kept
+  event_at         timestamptz,                    -- where its event is found
   primary key (tenant_id, digest, ingested_month)
 ) partition by range (ingested_month);
 
@@ -243,8 +243,8 @@ create table usage_revisions (
   event_at         timestamptz not null,           -- of the event
   digest           uuid not null,                  -- of the revision: of the event's, and its number
   event_digest     uuid not null,
-  revision         integer not null,               -- the number that the event has since
-  kind             text not null,                  -- amend, void, release, expire
+  revision         integer not null,               -- the number that the event has since; 0 of release and expire
+  kind             text not null,                  -- amend, void; release, expire where units returned elsewhere
   feature_id       text not null,
   quantity_before  bigint not null,                -- scaled
   quantity         bigint not null,                -- since then; 0 if voided

@@ -1,6 +1,8 @@
 -- Events can be amended and voided: the event shows what holds, its revisions how it came to that.
 -- migrate:up
 alter table usage_keys add column event_at timestamptz;
+update usage_keys k set event_at = e.event_at from usage_events e
+where e.tenant_id = k.tenant_id and e.digest = k.digest;
 alter table usage_events
   add column revision integer not null default 1,
   add column voided boolean not null default false;

@@ -23,13 +23,13 @@ where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s
   and hour_at = date_trunc('hour', %(event_at)s::timestamptz, 'UTC')
   and service_id = %(service_id)s and entity_id = %(entity_id)s and plan_id = %(plan_id)s;
 
--- name: instant
--- Where the event of an id is found; null for one that came before this was kept.
-select event_at from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s
-order by ingested_month desc limit 1;
+-- name: is_known
+-- Whether an id has ever come.
+select exists (select from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s);
 
 -- name: find
--- An event with all its revisions, as one JSON document (store.revisions.RevisedEvent).
+-- An event with all its revisions, as one JSON document (store.revisions.RevisedEvent): found by its instant, which
+-- stands beside its id.
 select jsonb_build_object(
   'tenantId', e.tenant_id, 'serviceId', e.service_id, 'eventId', e.event_id, 'featureId', e.feature_id,
   'entityId', e.entity_id, 'planId', e.plan_id, 'quantity', e.quantity, 'measured', e.measured, 'eventAt', e.event_at,
@@ -52,8 +52,9 @@ select jsonb_build_object(
   ), '[]')
 )::text
 from usage_events e
-where e.tenant_id = %(tenant_id)s and e.digest = %(digest)s
-  and (%(event_at)s::timestamptz is null or e.event_at = %(event_at)s);
+where e.tenant_id = %(tenant_id)s and e.digest = %(digest)s and e.event_at = any(array(
+  select k.event_at from usage_keys k where k.tenant_id = %(tenant_id)s and k.digest = %(digest)s
+));
 
 -- name: others
 -- What the other events of a period make of its level, and from how many acts that is found: their highest quantity,

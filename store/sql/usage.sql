@@ -15,7 +15,9 @@ select jsonb_build_object(
   ), quantity), 'event_at', event_at, 'accepted_at', accepted_at, 'decided', decided
 )::text
 from usage_events e
-where tenant_id = %(tenant_id)s and digest = %(digest)s;
+where tenant_id = %(tenant_id)s and digest = %(digest)s and event_at = any(array(
+  select k.event_at from usage_keys k where k.tenant_id = %(tenant_id)s and k.digest = %(digest)s
+));
 
 -- name: insert_rejected
 insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)

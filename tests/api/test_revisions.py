@@ -217,13 +217,6 @@ async def test_an_event_that_is_not_kept_any_more_cannot_be_changed(acme, contex
     assert await usage(acme) == 400
 
 
-async def test_an_event_whose_instant_was_not_kept_beside_its_id_is_found(acme, context):
-    await acme.get(f"{EVENT}?tenantId=acme")
-    async with postgres.transaction(context.pool) as connection:
-        await connection.execute(b"update usage_keys set event_at = null")
-    assert (await amend(acme, 1)).json()["revision"] == 2
-
-
 async def test_a_key_of_one_tenant_says_whose_event_it_is(acme, make_key):
     await acme.put("/v1/tenants/umbrella", json={})
     own = {"authorization": f"Bearer {await make_key('manage', 'read', tenant_id='acme')}"}
@@ -253,3 +246,44 @@ async def test_a_replay_of_a_use_answers_as_it_was_answered(acme):
     again = await acme.post("/v1/consume", json=use)
     assert (first.status_code, again.content) == (200, first.content)
     assert await usage(acme) == 425
+
+
+async def drawn(context) -> tuple[dict, dict]:
+    """By bucket: the draws of all events and what became of them, and the counters of Postgres."""
+    draws = (
+        b"select coalesce(sum(drawn_included), 0)::int, coalesce(sum(drawn_excess), 0)::int from usage_draws"
+    )
+    counters = b"select right(field, 2), used::int from usage_counters where field ~ ':[ix]$'"
+    async with postgres.transaction(context.pool) as connection:
+        included, excess = await (await connection.execute(draws)).fetchone()
+        found = dict(await (await connection.execute(counters)).fetchall())
+    return {":i": included, ":x": excess}, found
+
+
+async def end(api, held: dict, how: str, **body) -> None:
+    response = await api.post(f"/v1/reservations/{held['reservationId']}/{how}", json=body)
+    assert response.status_code == 200, response.text
+
+
+async def test_what_a_release_gave_to_others_is_remembered(acme, context):
+    """8,400 stand; 6,000 more go past the right; the hold's units then come off that first."""
+    await void(acme)
+    held = await acme.post("/v1/reservations", json=USE | {"quantity": 8_000})
+    assert held.json()["allowed"], held.text
+    await report(acme, "e3", 6_000)
+    await end(acme, held.json(), "release")
+    await acme.get("/v1/usage/s/e3?tenantId=acme")
+    assert await drawn(context) == ({":i": 6_000, ":x": 0}, {":i": 6_000, ":x": 0})
+    await void(acme, "/v1/usage/s/e3")
+    assert await drawn(context) == ({":i": 0, ":x": 0}, {":i": 0, ":x": 0})
+
+
+async def test_a_settled_reservation_is_an_event_like_any_other(acme, context):
+    held = (await acme.post("/v1/reservations", json=USE | {"id": "r1", "quantity": 500})).json()
+    path = "/v1/usage/s/r1"
+    assert "reserved and not used" in problem_of(await void(acme, path), 409)["detail"]
+    await end(acme, held, "settle", quantity=300)
+    assert (await amend(acme, 120, path)).json()["quantity"] == 120
+    assert await usage(acme) == 520
+    assert (await void(acme, path)).json()["voided"]
+    assert (await usage(acme), await reported(acme)) == (400, (400, 1))

@@ -66,6 +66,12 @@ features:
       - {limit: 500, interval: month}
 """,
 }
+ROLLING = FILES | {
+    "plans/pro.yaml": FILES["plans/pro.yaml"].replace(
+        "included: 100", "included: 100\n    rollover: {max: 80, intervals: 2}"
+    )
+}
+"""The same with something that earlier months carry; overage and caps stay."""
 ORDER = Order(caller=ROOT)
 COUNTER_LIFE = certify.COUNTER_LIFE
 
@@ -340,6 +346,57 @@ class Story:
         await certify.certify(self.context.pool, self.context.counters.link, now=self.now)
 
 
+class Uncounted(Model):
+    """Leaves the buckets to the product: tests of its own hold the rule."""
+
+    def book(self, event: Counted, drawn: Draw, grants: tuple[grant.Grant, ...]) -> None:
+        del event, drawn, grants
+
+
+class RollingStory(Story):
+    """Where something rolls over: all places agree with each other, and add up to what was used."""
+
+    def __init__(self, context: Context, tenant_id: str, start: datetime) -> None:
+        super().__init__(context, tenant_id, start)
+        self.model = Uncounted()
+
+    async def passes(self, hours: int) -> None:
+        """So slowly that no counter's life ends."""
+        await super().passes(hours // 8)
+
+    async def _counters_agree(self) -> None:
+        sums = await self._sums()
+        (found,) = await self.context.counters.read([Want(self.tenant_id, tuple(sums))])
+        assert dict(zip(sums, found.values, strict=True)) == sums
+        used = {key: amount for key, amount in sums.items() if self._is_bucket(key[1])}
+        assert min(used.values(), default=0) >= 0
+        assert sum(used.values()) == sum(one.quantity for one in self.model.events if one.window)
+
+    async def _sums(self) -> dict[tuple[str, str], int]:
+        """The counters of Postgres, without caps whose window is over."""
+        query = (
+            b"select time_window, field, used from usage_counters where tenant_id = %(tenant_id)s "
+            b"and (ends_at > %(now)s or field !~ '^[^:]+:(c$|e:)')"
+        )
+        async with postgres.transaction(self.context.pool) as connection:
+            cursor = await connection.execute(query, {"tenant_id": self.tenant_id, "now": self.now})
+            return {(window, field): used for window, field, used in await cursor.fetchall()}
+
+    @staticmethod
+    def _is_bucket(field: str) -> bool:
+        kind = field.split(":")[1]
+        return kind in "iox" or kind == "g" or (kind.startswith("v") and not field.endswith(":l"))
+
+    async def _sums_agree(self) -> None:
+        """They were looked at with the counters."""
+
+    async def _books_close(self) -> None:
+        told = await balances.of_tenant(self.context, self.tenant_id)
+        for bucket in (bucket for feature in told.balances for bucket in feature.buckets):
+            parts = (bucket.used, bucket.reserved, bucket.expired, bucket.carried, bucket.remaining)
+            assert scaled(bucket.granted) == sum(map(scaled, parts)), bucket
+
+
 def room_of(right: Right) -> balance.Capacity:
     return balance.capacity(right.terms, overage=True, grants=right.grants, before=right.grants_before)
 
@@ -370,6 +427,13 @@ tenant_numbers = count()
 
 
 @pytest.fixture
+async def rolling(context, publish):
+    await publish(ROLLING)
+    await certify.certify(context.pool, context.counters.link, now=STARTS[0])
+    return context
+
+
+@pytest.fixture
 async def selling(context, publish):
     await publish(FILES)
     await certify.certify(context.pool, context.counters.link, now=STARTS[0])
@@ -380,6 +444,18 @@ async def selling(context, publish):
 @given(start=st.sampled_from(STARTS), history=st.lists(turns, min_size=5, max_size=30))
 async def test_everything_agrees_after_any_history(selling, start, history):
     story = Story(selling, f"tenant-{next(tenant_numbers)}", start)
+    await story.begin()
+    for act, *said in history:
+        await getattr(story, act)(*said)
+    await story.agrees()
+    await story.loses_redis()
+    await story.agrees()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(start=st.sampled_from(STARTS), history=st.lists(turns, min_size=10, max_size=40))
+async def test_everything_agrees_where_something_rolls_over(rolling, start, history):
+    story = RollingStory(rolling, f"rolling-{next(tenant_numbers)}", start)
     await story.begin()
     for act, *said in history:
         await getattr(story, act)(*said)
