@@ -1,9 +1,9 @@
 """What does Cedar answer? The one module that asks it.
 
-Policies are parsed once for each (plan version, feature, guards) and kept, and so are the handles of equal
-facts and the tables of answers (`policies.table`); all are bounded. The principal's id is always the same:
-policies speak of what is stored about a tenant, never of who it is, so tenants with equal facts share a
-handle and a table, and no caller's id is part of either.
+A slice for each (plan version, feature, guards) is kept, and so are what was parsed of those asked last, the
+handles of equal facts, and the tables of answers (`policies.table`); all are bounded. The principal's id is
+always the same: policies speak of what is stored about a tenant, never of who it is, so tenants with equal
+facts share a handle and a table, and no caller's id is part of either.
 
 An Engine belongs to one thread.
 """
@@ -20,7 +20,7 @@ from policies.compiler.cedar import Policy
 from policies.errors import invalid
 from policies.kept import Kept
 from policies.model import BillingStatus, Feature, Guard, PlanVersion
-from policies.slices import Slice
+from policies.slices import Parsed, Slice
 from policies.table import Cuts, Place
 
 Outcome = Literal["allowed", "denied", "indeterminate"]
@@ -118,6 +118,7 @@ class Engine:
     ) -> None:
         """`on_fault` hears of every verdict with an error in it, so that somebody can count and log it."""
         self._slices: Kept[_SliceKey, Slice] = Kept(slices_alive)
+        self._parsed: Kept[int, Parsed] = Kept(limits.PARSED_ALIVE)
         self._facts: Kept[Facts, cedarpy.Entities] = Kept(limits.FACTS_ALIVE)
         self._tables: Kept[tuple[int, Facts], _Table] = Kept(limits.TABLES_ALIVE)
         self._on_fault = on_fault
@@ -266,14 +267,14 @@ class Engine:
     def _verdict(self, part: Slice, facts: Facts, question: Question) -> Verdict:
         """Cedar's answer; nobody is told of its errors."""
         try:
-            return _read(part, self._ask(part, part.handle, facts, question))
+            return _read(part, self._ask(part, self._parsed_of(part).handle, facts, question))
         except BaseException as error:  # noqa: BLE001 - a panic of Cedar is no Exception; _fault sorts
             return Verdict(outcome="indeterminate", errors=(_fault(error),), guard_erred=part.guarded)
 
     def probe(self, part: Slice, facts: Facts, question: Question) -> tuple[bool | None, ...]:
         """Which clauses hold, in the order of `part.clauses`; None where Cedar could not tell. One call."""
         try:
-            diagnostics = self._ask(part, part.probes, facts, question).diagnostics
+            diagnostics = self._ask(part, self._parsed_of(part).probes, facts, question).diagnostics
         except BaseException as error:  # noqa: BLE001 - the same
             _fault(error)
             return (None,) * len(part.clauses)
@@ -282,6 +283,9 @@ class Engine:
             True if (name := f"policy{place}") in holding else None if f"`{name}`" in failed else False
             for place in range(len(part.clauses))
         )
+
+    def _parsed_of(self, part: Slice) -> Parsed:
+        return self._parsed.get(part.number, part.parse)
 
     def _ask(self, part: Slice, handle: Any, facts: Facts, question: Question) -> cedarpy.AuthzResult:
         if part.fault is not None and not part.policies:

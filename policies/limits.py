@@ -173,7 +173,7 @@ GUARD_REASON_LENGTH: Final = 200
 GUARDS: Final = 200
 """Guards of one catalog."""
 GUARDS_OF_FEATURE: Final = 16
-"""Guards that hold for one feature: each adds 4 KB to every slice of it, 65 MB in all of SLICES_ALIVE."""
+"""Guards that hold for one feature: each adds 5 KB to what is parsed of it, 20 MB in all of PARSED_ALIVE."""
 EXAMINE_S: Final = 60
 """How long a catalog may take to be examined, in a process of its own."""
 EXAMINE_S_PER_MB: Final = 30
@@ -189,8 +189,10 @@ PREVIEW_TENANTS: Final = 20
 """Tenants named in the preview of a publish, for each plan that changed."""
 
 # --- caches and waits ----------------------------------------------------------------------------
-SLICES_ALIVE: Final = 1_024
-"""Parsed policy slices of one worker, with their probes and two guards: about 37 MB."""
+SLICES_ALIVE: Final = 4_096
+"""Policy slices of one worker, unparsed: about 20 MB."""
+PARSED_ALIVE: Final = 256
+"""Those of them that are kept as Cedar has parsed them, with probes and two guards: about 16 MB."""
 FACTS_ALIVE: Final = 1_024
 """Handles of tenant facts of one worker; tenants with equal facts share one."""
 TERMS_ALIVE: Final = 40_000

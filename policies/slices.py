@@ -1,4 +1,8 @@
-"""A slice: the policies of one feature in one plan version, with the guards beside them, parsed once."""
+"""A slice: the policies of one feature in one plan version, with the guards beside them.
+
+A slice is a few kilobytes; what Cedar makes of its text is ten times that, and is only needed where no table
+knows the answer. So the two live apart (`Slice.parse`).
+"""
 
 from collections.abc import Iterable
 from itertools import count
@@ -14,12 +18,30 @@ from policies.model import Feature, Guard, MeteredTerms, PlanVersion
 _NUMBERS: Final = count()
 
 
+class Parsed:
+    """What Cedar makes of the text of a slice."""
+
+    __slots__ = ("_probes", "clauses", "handle")
+
+    def __init__(self, policies: tuple[Policy, ...], clauses: tuple[Clause, ...]) -> None:
+        self.handle = cedarpy.PolicySet.from_str(cedar.text(policies))
+        self.clauses = clauses
+        self._probes: Any = None
+
+    @property
+    def probes(self) -> Any:
+        """One permit for each clause."""
+        if self._probes is None:
+            self._probes = cedarpy.PolicySet.from_str(cedar.probes(self.clauses))
+        return self._probes
+
+
 class Slice:
-    """The policies of one feature, parsed: permits, then guards. Without a permit it denies all (R3)."""
+    """The policies of one feature: permits, then guards. Without a permit it denies all (R3)."""
 
     __slots__ = (
         "__weakref__",
-        "_probes",
+        "_first",
         "axes",
         "bounds",
         "clauses",
@@ -28,7 +50,6 @@ class Slice:
         "feature",
         "feature_id",
         "guarded",
-        "handle",
         "number",
         "permits",
         "places",
@@ -52,7 +73,10 @@ class Slice:
         guards: tuple[Guard, ...] = (),
         axes: int = 1,
     ) -> None:
-        """`stated`: what the catalog says of plan and feature; `axes` counts what was drawn and the caps."""
+        """`stated`: what the catalog says of plan and feature; `axes` counts what was drawn and the caps.
+
+        Errors: ValueError for policies that Cedar cannot parse.
+        """
         self.number = next(_NUMBERS)
         """Tells it from every other slice of this process, without holding on to it."""
         self.feature_id = feature_id
@@ -71,19 +95,17 @@ class Slice:
         """Why there are no policies although there should be: then nothing can be decided."""
         self.plan = plan
         """Whose lines the policies name."""
-        self.handle = cedarpy.PolicySet.from_str(cedar.text(policies))
         # Cedar names policies by their place in the text.
         self.places = {f"policy{place}": policy for place, policy in enumerate(policies)}
         self.bounds = _bounds(self.clauses)
         """Where clauses compare usage; None where no table can stand for the slice: Cedar is asked."""
-        self._probes: Any = None
+        self._first: Parsed | None = Parsed(policies, self.clauses)
+        """What came of looking whether it parses: whoever asks first gets that."""
 
-    @property
-    def probes(self) -> Any:
-        """One permit for each clause; most slices are never asked for it."""
-        if self._probes is None:
-            self._probes = cedarpy.PolicySet.from_str(cedar.probes(self.clauses))
-        return self._probes
+    def parse(self) -> Parsed:
+        """The slice as Cedar is asked about it; the slice itself holds on to none."""
+        first, self._first = self._first, None
+        return first or Parsed(self.policies, self.clauses)
 
 
 def parsed(plan: PlanVersion, feature: Feature, guards: tuple[Guard, ...]) -> Slice:

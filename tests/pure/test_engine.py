@@ -1,5 +1,6 @@
 """Cedar's answers are read by R2, and whatever goes wrong is told apart from a refusal."""
 
+import gc
 import random
 
 import cedarpy
@@ -13,7 +14,7 @@ from policies.compiler import cedar
 from policies.compiler.cedar import Clause, Policy
 from policies.engine import Engine, Facts, Question, Verdict
 from policies.errors import InvalidError
-from policies.slices import Slice
+from policies.slices import Parsed, Slice
 from tests.pure import plans
 
 GOOD = Facts(billing_status="good", trial=False)
@@ -219,7 +220,7 @@ def test_policies_come_in_compile_order_whatever_order_cedar_gives():
     for _ in range(50):
         raw = cedarpy.is_authorized(
             {"principal": {"type": "Tenant", "id": "t"}, "action": {"type": "Action", "id": "use"},
-             "resource": {"type": "Feature", "id": "x"}, "context": "{}"}, whole.handle, "[]",
+             "resource": {"type": "Feature", "id": "x"}, "context": "{}"}, whole.parse().handle, "[]",
         )  # fmt: skip
         given_orders.add(tuple(raw.diagnostics.reasons))
         assert list(asked.evaluate(whole, GOOD, ONE).matched) == policies
@@ -341,3 +342,16 @@ def test_two_policies_with_one_id_are_refused_though_cedar_takes_them():
 
 def x_feature():
     return msgspec.structs.replace(plans.VOICE, id="x")
+
+
+def test_what_was_parsed_may_be_forgotten_between_any_two_questions(monkeypatch):
+    monkeypatch.setattr(limits, "PARSED_ALIVE", 1)
+    asked, parts = Engine(), [part(policy(HOLDS)), part(policy(FAILS)), part(policy(ERRS))]
+    once = [[asked.evaluate(each, GOOD, ONE) for each in parts] for _ in range(3)]
+    assert once[0] == once[1] == once[2]
+    assert [verdict.outcome for verdict in once[0]] == ["allowed", "denied", "indeterminate"]
+    assert [asked.probe(each, GOOD, ONE) for each in parts] == [(True,), (False,), (None,)]
+    gc.collect()
+    mine = {id(each.clauses) for each in parts}
+    parsed = [one for one in gc.get_objects() if isinstance(one, Parsed) and id(one.clauses) in mine]
+    assert len(parsed) == 1
