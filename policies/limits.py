@@ -99,7 +99,7 @@ RESERVATION_SECONDS: Final = 86_400
 """How long a reservation may hold, at most: a job that runs longer reserves anew as it goes on."""
 RESERVATION_SECONDS_DEFAULT: Final = 300
 RESERVATIONS_OPEN: Final = 10_000
-"""Open reservations of one tenant: about 10 MB in Redis, and a second of work if all of them expire."""
+"""Open reservations of one tenant: about 5 MB in Redis, and two seconds of a worker if all of them expire."""
 RESERVATIONS_SWEPT: Final = 100
 """Expired reservations of one tenant that one script call ends: a few milliseconds."""
 RESERVATION_DAYS: Final = DEDUPE_DAYS

@@ -9,7 +9,7 @@
 --   of excess, measured quantity that was used (scaled), payload (one msgpack value), the caps (parts/caps.lua)
 -- Reply: one integer per end: 0 done, 1 no such reservation is open, 2 it has not expired yet,
 --   3 a counter would pass its bound. Error `FENCED`: the shard is not certified on this server; nothing was done.
--- Cost: about 15 us an end, and 0.5 us for each bucket. What is open says whether one has ended, so that no mark is needed.
+-- Cost: about 40 us an end in a batch of a hundred. What is open says whether one has ended, so that no mark is needed.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 --@include counters
 --@include rollover

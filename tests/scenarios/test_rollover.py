@@ -87,6 +87,13 @@ class Story:
         (found,) = (await self.context.counters.link.send([("EXPIRETIME", key)])).values
         return datetime.fromtimestamp(found, UTC)
 
+    async def counted(self, *buckets: str) -> tuple[int, ...]:
+        """The counters of the first month."""
+        window = f"m.{int(START.timestamp())}"
+        fields = tuple((window, keyspace.bucket_field(TOKENS, bucket)) for bucket in buckets)
+        (found,) = await self.context.counters.read([Want("acme", fields)])
+        return found.values
+
     async def is_rebuilt(self) -> None:
         """Redis loses all; what Postgres has kept of draws is what comes back."""
         pool, link = self.context.pool, self.context.counters.link
@@ -422,4 +429,27 @@ async def test_what_is_held_goes_on_if_it_comes_back_before_the_seal(story, minu
         assert await story.numbers() == (1_000 + carried, 0, 1_000 + carried)
         ended = (1_000, 550, 450 - carried, carried, 0)
         assert await story.books("previous") == {"included": ended}
+        await story.is_rebuilt()
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_what_is_used_beyond_a_hold_leaves_alone_what_went_on(story, expired):
+    """500 used and 400 held leave 100 to January; what December used beyond is overage then."""
+    await story.uses(500)
+    body = {"id": "hold", "tenantId": "acme", "serviceId": "s", "featureId": TOKENS, "quantity": 400}
+    story.now_is(2027, 12, 31, 23, 30)
+    response = await story.api.post("/v1/reservations", json=body | {"ttlSeconds": 7_200})
+    held = response.json()["reservationId"]
+    story.now_is(2028, 1, 1, 1, 20)
+    assert await story.numbers() == (1_100, 0, 1_100)
+    if expired:
+        story.now_is(2028, 1, 1, 1, 40)
+        await story.context.holds.sweep("acme", now=story.clock.at)
+    response = await story.api.post(f"/v1/reservations/{held}/settle", json={"quantity": 600})
+    assert response.is_success, response.text
+    for _ in range(2):
+        assert await story.numbers() == (1_100, 0, 1_100)
+        ended = (1_000, 900, 0, 100, 0)
+        assert await story.books("previous") == {"included": ended, "overage": (200, 200, 0, 0, 0)}
+        assert await story.counted("i", "o") == (900, 200)
         await story.is_rebuilt()
