@@ -135,3 +135,12 @@ async def test_who_is_above_a_lowered_level_is_told_before_a_publish(acme, conte
 async def test_nothing_of_a_level_can_be_reserved(acme):
     for wanted in (event("seats", 2), met("ann")):
         problem_of(await acme.post("/v1/reservations", json=wanted), 422, "/featureId")
+
+
+async def test_overage_of_a_level_is_owed_once_however_often_it_is_reported(acme):
+    await subscribe(acme, "shop", "pro")
+    for _ in range(3):
+        await tell(acme, event("seats", 22) | {"tenantId": "shop"})
+    preview = (await acme.get("/v1/tenants/shop/invoices/preview")).json()
+    owed = [(line["quantity"], line["amount"]) for line in preview["lines"] if line["kind"] == "overage"]
+    assert owed == [("2", 200)]
