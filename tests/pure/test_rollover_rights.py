@@ -4,12 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from policies import entitlement
+from policies import entitlement, rollover
 from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.model import AddonVersion, Rollover
 from policies.override import Override
+from policies.rollover import Counted
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
 
@@ -186,3 +189,43 @@ def test_a_month_that_is_shorter_outlasts_nothing():
     for at in range(1, 400, 3):
         links = right(held, at=day(2, 29, 2028) + timedelta(days=at)).rollover
         assert len(links) == 1
+
+
+@st.composite
+def histories(draw):
+    """Phases on any plans, with changes on any day, and maybe an end."""
+    starts = sorted(draw(st.sets(st.integers(1, 200), max_size=4)))
+    edges = [day(1, 1), *(day(1, 1) + timedelta(days=number) for number in starts)]
+    ends = [*edges[1:], edges[-1] + timedelta(days=60) if draw(st.booleans()) else None]
+    several = st.sampled_from([FREE, PRO, LONG, DAILY, YEARLY, BARE])
+    return subscribed(*((draw(several), start, end) for start, end in zip(edges, ends, strict=True)))
+
+
+@settings(deadline=None)
+@given(histories(), st.randoms(use_true_random=False))
+def test_what_one_period_hands_on_is_what_the_next_one_gets_whatever_plans_come(held, random):
+    """Chains of neighbouring periods agree: nothing is lost or invented where they meet."""
+    counted, at = {}, held.phases[0].start
+    before = None
+    for _ in range(60):
+        found = right(held, at=at)
+        if found.period is None or found.period.end is None or found.valid_until is None:
+            break
+        if found.absence is not None:  # it is counted nowhere until another plan gives it
+            at = found.valid_until
+            continue
+        links = found.rollover
+        got = rollover.sizes(
+            links, [shortened(counted[one.window], len(links) - n) for n, one in enumerate(links, 1)]
+        )
+        if links:
+            assert links[0].window == before[0]
+            handed = rollover.carried(links[0], counted[before[0]], before[1])
+            assert got == handed[: len(got)]
+        drawn = tuple(random.randint(0, size) for size in got)
+        counted[found.period] = Counted(drawn=random.randint(0, 2_500), generations=drawn)
+        before, at = (found.period, got), found.period.end
+
+
+def shortened(counted, generations):
+    return msgspec.structs.replace(counted, generations=counted.generations[:generations])
