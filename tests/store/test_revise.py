@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 
 from policies import balance, errors, limits
 from policies.balance import Draw, Levels
+from policies.grant import Grant
 from service import wiring
 from service.context import Context
-from service.usecases import booking, record, revise, subscribe, tenants
+from service.usecases import booking, check, past, record, revise, subscribe, tenants
+from service.usecases.check import Check
 from service.usecases.events import EventName
 from store import certify, corrections, journal, keyspace, postgres, revising
 from store.journal import JournalEvent
 from store.reading import Want
 from store.revising import Revising
 from tests.conftest import NOW
-from tests.store import ledger
+from tests.store import giving, ledger
 from tests.store.ledger import ORDER, TOKENS, event, flush_all, levels, statuses, stored
 from tests.store.test_draws import (
     GRANTS,
@@ -293,6 +295,60 @@ async def test_a_period_that_is_over_changes_as_long_as_its_counters_are_kept(co
     await amend(counting, 2, None)
     assert await levels(counting) == (100, 0, 0)
     assert await sums(counting, ledger.month()) == {f"{TOKENS}:i": 100}
+
+
+async def test_a_grant_that_was_voided_takes_back_what_it_gave(counting: Context, clock):
+    """It is so long over that no snapshot carries it any more; its counter, which never expires, stands."""
+    pack = giving.grant(1, 100, starts=NOW - timedelta(days=1), priority=10)
+    await giving.give(counting, pack)
+    await statuses(counting, event(1, 60), event(2, 70))
+    await flush_all(counting)
+    await giving.void(counting, pack, NOW + timedelta(days=1))
+    clock.at = NOW + timedelta(days=45)
+    assert (await counting.snapshots.get("acme")).grants == ()
+    await amend(counting, 2, 20)
+    assert (await drawn_of(counting, pack), await levels(counting)) == (80, (0, 0, 0))
+    await amend(counting, 1, None)
+    await restart(counting)
+    assert (await drawn_of(counting, pack), await levels(counting)) == (20, (0, 0, 0))
+
+
+async def test_what_a_grant_gave_that_is_long_gone_comes_back_to_no_other_bucket(counting: Context, clock):
+    """Its counter is gone, that of the period is not: units of others stay where they are."""
+    pack = giving.grant(1, 100, starts=NOW - timedelta(days=1), ends=NOW + timedelta(days=1))
+    await giving.give(counting, pack)
+    await statuses(counting, event(1, 60), event(2, 70))
+    await flush_all(counting)
+    clock.at = NOW + timedelta(days=45)
+    assert (await counting.snapshots.load("acme")).grants == ()
+    await amend(counting, 1, None)
+    assert await levels(counting) == (30, 0, 0)
+    await amend(counting, 2, None)
+    assert await levels(counting) == (0, 0, 0)
+
+
+async def drawn_of(context: Context, held: Grant) -> int:
+    place = (keyspace.grant_window(held.expires_at), keyspace.grant_field(TOKENS, held.id))
+    (found,) = await context.counters.read([Want("acme", (place,))])
+    return found.values[0]
+
+
+async def test_caps_and_the_past_follow(counting: Context):
+    """As a check is answered now, and as it is asked of this instant."""
+    await ledger.subscribed(counting, "capped", "pro")
+    await statuses(
+        counting,
+        event(1, 500, tenant_id="capped", entity_id="u1"),
+        event(2, 40, tenant_id="capped", entity_id="u1"),
+    )
+    await amend(counting, 1, 300, "capped")
+    await amend(counting, 2, None, "capped")
+    question = Check(tenant_id="capped", feature_id=TOKENS, entity_id="u1")
+    (plain,) = await check.check(counting, [question])
+    then = await past.decided(counting, question, NOW)
+    assert msgspec.structs.replace(then, decision_id=plain.decision_id) == plain
+    assert plain.usage == 300
+    assert {cap.used for cap in plain.caps} == {300}
 
 
 async def test_what_came_too_late_to_move_a_counter_moves_none_when_it_is_changed(counting: Context, clock):
