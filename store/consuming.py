@@ -159,6 +159,18 @@ class Consumer:
             self._link.enqueue(self._open)
         return self._open.join(use, now)
 
+    async def fingerprint(self, tenant_id: str, digest: bytes, *, now: datetime) -> int | None:
+        """What an id was counted with in the last two days; None if nothing was counted under it.
+
+        Errors: RedisAwayError.
+        """
+        shard, today = keyspace.shard_of(tenant_id), keyspace.day_of(now)
+        bucket = keyspace.mark_bucket(digest)
+        keys = (keyspace.marks(shard, today - age, bucket) for age in range(3))
+        replies = await self._link.send([("HGET", key, digest[:12]) for key in keys])
+        marks = [value for value in replies.values if isinstance(value, bytes)]
+        return int(marks[0]) if marks else None
+
 
 def _weight(use: Use) -> int:
     """The number of words that it adds to a trip, or a few more."""

@@ -1,5 +1,7 @@
 """Uses something if all of it fits: decided and counted in one step, so that no unit is used twice."""
 
+from datetime import datetime
+
 import msgspec
 
 from policies import errors
@@ -7,7 +9,6 @@ from policies.decision import Decision
 from service.context import Context
 from service.usecases import booking, check, consumed_before, fitting, inbox, record
 from service.usecases.fitting import Asked, Wanted
-from store.consuming import Use
 from store.inbox import Waiting
 from store.link import RedisAwayError
 from store.reading import FenceClosedError
@@ -34,7 +35,7 @@ async def consume(context: Context, wanted: Wanted) -> Consumed:
             decision = await fitting.decision_without(context, wanted, now)
             if decision is None:
                 continue
-            return await _without_counting(context, wanted, decision)
+            return await _without_counting(context, wanted, decision, now)
         use = fitting.use(asked)
         try:
             found = await context.consumer.consume(use, now=now)
@@ -43,16 +44,22 @@ async def consume(context: Context, wanted: Wanted) -> Consumed:
         except RedisAwayError as error:
             return await _while_away(context, wanted, asked, error)
         if found.outcome == "repeated":
-            return await _before(context, wanted, use)
+            return await _before(context, wanted, use.digest)
         decision = await fitting.decision_on(context, asked, found)
         if decision is not None:
             return Consumed(decision, consumed=found.outcome == "counted")
     raise fitting.unavailable()
 
 
-async def _without_counting(context: Context, wanted: Wanted, decision: Decision) -> Consumed:
-    """What may be used though it cannot be decided is recorded, like a report."""
+async def _without_counting(context: Context, wanted: Wanted, decision: Decision, now: datetime) -> Consumed:
+    """What may be used though it cannot be decided is recorded, like a report.
+
+    What is denied by now may have been counted before, and is answered as it was then.
+    """
     if not decision.allowed:
+        digest = await fitting.digest_before(context, wanted, now)
+        if digest is not None:
+            return await _before(context, wanted, digest)
         return Consumed(decision, consumed=False)
     ((result,), _) = await record.record(context, (fitting.usage_of(wanted),))
     return Consumed(decision, consumed=result.status in ("accepted", "duplicate"))
@@ -75,9 +82,9 @@ async def _while_away(context: Context, wanted: Wanted, asked: Asked, error: Red
     return Consumed(decision, consumed=True)
 
 
-async def _before(context: Context, wanted: Wanted, use: Use) -> Consumed:
+async def _before(context: Context, wanted: Wanted, digest: bytes) -> Consumed:
     """The answer to a use that was counted before."""
-    decision = await consumed_before.decision(context, wanted.tenant_id, use.digest)
+    decision = await consumed_before.decision(context, wanted.tenant_id, digest)
     if decision is None:
         (decision,) = await check.check(context, (wanted,))
     return Consumed(decision, consumed=True)

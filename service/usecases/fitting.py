@@ -178,6 +178,27 @@ async def decision_without(context: Context, wanted: Wanted, now: datetime) -> D
     return None if decision.outcome == "allowed" else decision
 
 
+async def digest_before(context: Context, wanted: Wanted, now: datetime) -> bytes | None:
+    """The digest of a use that was counted under this id, though nothing would be now; None if none was.
+
+    Errors: IdempotencyMismatchError; UnavailableError.
+    """
+    event = usage_of(wanted)
+    digest = booking.digest(event)
+    try:
+        found = await context.consumer.fingerprint(event.tenant_id, digest, now=now)
+    except RedisAwayError:
+        return None
+    if found is None:
+        return None
+    standing = await check.standing_of(context, event.tenant_id, event.feature_id, _instant(wanted, now))
+    if standing.right.feature is not None:
+        request = check.request_of(wanted, standing.right, 0, check.whole)
+        if found != booking.fingerprint(event, request.quantity, request.context, wanted.seconds):
+            raise mismatch(event)
+    return digest
+
+
 async def decision_while_away(context: Context, wanted: Wanted, error: RedisAwayError) -> Decision:
     """Without Redis `whenUnavailable` decides (R29).
 

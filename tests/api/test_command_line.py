@@ -19,6 +19,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+from jobs.schedule import JOBS
 from policies import errors
 from policies.decision import Decision
 from service import wiring
@@ -370,7 +371,7 @@ def test_where_no_catalog_is_active_there_is_no_policy_to_show(instance):
 
 
 def test_a_job_is_listed_and_run(instance):
-    assert [job["name"] for job in told("job", "list")] == ["flush", "announce", "housekeep"]
+    assert [job["name"] for job in told("job", "list")] == [one.name for one in JOBS]
     assert run("job", "run", "flush").output == "flush: opened 256 shards\n"
     assert told("job", "run", "flush") == {"name": "flush", "done": ""}
     assert run("job", "run", "flush").output == "flush: nothing to do\n"
@@ -454,7 +455,7 @@ def test_the_api_says_where_it_listens_and_the_worker_that_it_runs(instance):
     assert re.search(
         r"The API listens on http://127\.0\.0\.1:[1-9]\d+$", listening_line("api", "--port", "0")
     )
-    assert "The worker runs; its jobs: flush, announce" in listening_line("worker")
+    assert "The worker runs; its jobs: flush, inbox" in listening_line("worker")
 
 
 def test_servers_that_are_away_are_told_without_their_passwords(instance, monkeypatch):

@@ -56,6 +56,16 @@ async def test_the_same_key_gets_the_same_answer_to_the_letter_also_after_a_flus
     assert (await ask(acme))["usage"] == 150
 
 
+async def test_a_key_gets_its_answer_also_when_nothing_would_be_counted_any_more(acme, clock):
+    first = await consume(acme, 100, id="k1")
+    clock.at = NOW + timedelta(minutes=1)
+    billing = {"status": "suspended", "reason": "did not pay"}
+    assert (await acme.put("/v1/tenants/acme/billing-status", json=billing)).is_success
+    assert (await consume(acme, 100, id="k2")).json()["reason"] == "payment_required"
+    assert (await consume(acme, 100, id="k1")).content == first.content
+    problem_of(await consume(acme, 101, id="k1"), 422)
+
+
 async def test_a_key_is_forgotten_after_a_day_and_then_refused(acme, clock):
     await consume(acme, 100, id="k1")
     clock.at = NOW + timedelta(hours=24, seconds=1)
