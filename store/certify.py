@@ -34,6 +34,9 @@ REWRITE_POLL_S = 0.01
 COUNTER_LIFE = timedelta(days=limits.EVENT_AGE_DAYS + 5)
 """How long counters live past the end of their interval: late events may still draw from them."""
 
+CAP_LIFE = timedelta(seconds=limits.RESERVATION_SECONDS + limits.EVENT_AHEAD_SECONDS)
+"""How long those of a cap do: a use may be of a moment ago, and a reservation of then may still end."""
+
 
 class _Sum(msgspec.Struct, frozen=True):
     tenant_id: str
@@ -178,7 +181,11 @@ async def _drained(connection: postgres.Connection, link: Link, shards: Sequence
 async def _put_all_back(
     connection: postgres.Connection, link: Link, shards: Sequence[int], *, now: datetime
 ) -> None:
-    params: dict[str, object] = {"shards": list(shards), "since": now - COUNTER_LIFE, "now": now}
+    params: dict[str, object] = {
+        "shards": list(shards),
+        "since": now - COUNTER_LIFE,
+        "capped_since": now - CAP_LIFE,
+    }
     counters = Counters(link)
     await _drop(link, frozenset(shards))
     async for sums in _pages(connection, sql.counters, params, _Sum):

@@ -7,7 +7,7 @@ select pg_advisory_xact_lock(%(lock)s);
 select c.tenant_id, c.time_window, c.field, c.used,
   case when isfinite(c.ends_at) then extract(epoch from c.ends_at)::bigint else 0 end as ends
 from usage_counters c join tenants t using (tenant_id)
-where t.shard = any(%(shards)s) and c.ends_at > %(since)s and (c.ends_at > %(now)s or c.field !~ '^[^:]+:(c$|e:)');
+where t.shard = any(%(shards)s) and c.ends_at > %(since)s and (c.ends_at > %(capped_since)s or c.field !~ '^[^:]+:(c$|e:)');
 
 -- name: versions
 select tenant_id, snapshot_version from tenants where shard = any(%(shards)s);
