@@ -180,17 +180,17 @@ async def _settled_late(context: Context, found: Reservation, used: int) -> Rese
 
 
 async def _after(context: Context, line: Line) -> Link | None:
-    """What the period of a reserve hands on by now, if it rolls over: only the facts of now know that."""
+    """What the period of a reserve hands on if it rolls over, however long ago the next one began."""
     event, hold, now = line.event, line.event.hold, context.clock.now()
     carried = hold.account.carrying if hold is not None else None
     if carried is None or not rollover.lateness_of(carried.ends, journal.microseconds(now)):
         return None
     snapshot, offer = await context.snapshots.get(event.tenant_id), check.active_offer(context)
-    right, current = [
-        await check.resolve(context, offer, snapshot, event.feature_id, at)
-        for at in (journal.instant(event.event_at), now)
+    right, following = [
+        await check.resolve(context, offer, snapshot, event.feature_id, journal.instant(at))
+        for at in (event.event_at, carried.ends)
     ]
-    found = carrying.of(right, current, now)
+    found = carrying.of(right, following, now)
     return found.after if found is not None else None
 
 
