@@ -1,64 +1,19 @@
-"""The reference: what counting comes to by the rules, worked out the plainest way.
+"""The reference: what counting comes to by the rules, worked out the plainest way."""
 
-One list of all that happened is kept, with the buckets that each thing drew from. Every number is a sum over
-that list. Nothing here is shared with what is tested but the calendar (`policies.period`).
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from policies.period import Period
-from tests.model.facts import FOREVER, INCLUDED, INCLUDED_PRIORITY, LATE, Facts, Grant, Window
+from policies import period
+from tests.model.carried import PRIORITY, Carried, generation
+from tests.model.facts import FOREVER, INCLUDED, INCLUDED_PRIORITY, LATE
+from tests.model.ledger import ENDLESS, Bucket, Counted, Draws, Entry, Event, Hold, Layout, plus
 
 AHEAD = timedelta(minutes=5)
 REMEMBERED = timedelta(hours=24)
-ENDLESS = 10**18
-
-
-class Bucket(NamedTuple):
-    """What units are drawn from: a grant, for its life, or a bucket of a period."""
-
-    feature: str
-    kind: str
-    """`included`, `overage`, `excess`, or the id of a grant."""
-    window: Window | None = None
-
-
-class Counted(NamedTuple):
-    """A cap's counter: of the tenant, or of an entity."""
-
-    feature: str
-    interval: str
-    window: Period
-    entity: str | None
-
-
-class Event(NamedTuple):
-    """Something used, as a service says it; scaled."""
-
-    key: str
-    feature: str
-    quantity: int
-    entity: str | None = None
-    at: datetime | None = None
-    """None: now."""
-
-
-Draws = dict[Bucket, int]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Something that happened, and what it drew."""
-
-    event: Event
-    at: datetime
-    arrived: datetime
-    plan: str
-    draws: Draws
-    caps: frozenset[Counted]
+KEPT = timedelta(days=40)
+"""How long the counters of a window are kept past its end."""
 
 
 class Answer(NamedTuple):
@@ -75,25 +30,22 @@ class Answer(NamedTuple):
     caps: tuple[int, ...] = ()
 
 
-class Books(NamedTuple):
-    """One bucket as it is shown."""
+class Ended(NamedTuple):
+    """What became of a reservation: its state, and what of it was used."""
 
-    bucket: str
-    granted: int | None
-    used: int
-    reserved: int
-    expired: int
-    carried: int
-    remaining: int | None
+    state: str
+    used: int | None = None
 
 
 @dataclass
-class Account(Facts):
+class Account(Carried):
     """One tenant: what it has, what it used, what it was answered."""
 
-    entries: list[Entry] = field(default_factory=list)
     answers: dict[str, tuple[object, datetime, object]] = field(default_factory=dict)
     """By the id of an event: what was said, when, and the answer."""
+    ended: dict[str, tuple[Ended, Hold]] = field(default_factory=dict)
+    """Reservations that have ended."""
+    voided: set[str] = field(default_factory=set)
 
     def copy(self) -> "Account":
         """Another one that may go another way from here."""
@@ -102,93 +54,44 @@ class Account(Facts):
             subscriptions=list(self.subscriptions),
             grants=dict(self.grants),
             entries=list(self.entries),
+            holds=dict(self.holds),
+            told=list(self.told),
             answers=dict(self.answers),
+            ended=dict(self.ended),
+            voided=set(self.voided),
         )
 
-    # --- levels ----------------------------------------------------------------------------------
+    # --- what may be drawn -----------------------------------------------------------------------
 
-    def level(self, bucket: Bucket, by: datetime = FOREVER) -> int:
-        """What was drawn from it by events up to an instant."""
-        return sum(one.draws.get(bucket, 0) for one in self.entries if one.at <= by)
-
-    def of_period(self, feature: str, kind: str, at: datetime, by: datetime = FOREVER) -> int:
-        return self.level(Bucket(feature, kind, self.window(feature, at)), by)
-
-    def capped(self, cap: Counted) -> int:
-        """What a cap's window has counted."""
-        return sum(one.event.quantity for one in self.entries if cap in one.caps)
-
-    def capped_by(self, cap: Counted, by: datetime) -> int:
-        """The same for the past: all events of the window up to an instant, whenever they came."""
-        return sum(
-            one.event.quantity
-            for one in self.entries
-            if one.at <= by and cap in self._caps_of(one.event, one.at, one.at)
-        )
-
-    def _caps_of(self, event: Event, at: datetime, now: datetime) -> frozenset[Counted]:
-        """The caps that an event counts in: those of its plan whose windows hold now (R20)."""
-        return frozenset(
-            Counted(event.feature, cap.interval, window, event.entity if cap.per == "entity" else None)
-            for cap, window in self.cap_windows(event.feature, at)
-            if now < (window.end or FOREVER) and (cap.per == "tenant" or event.entity is not None)
-        )
-
-    # --- drawing ---------------------------------------------------------------------------------
-
-    def _rooms(self, feature: str, at: datetime) -> Iterator[tuple[Bucket, int]]:
-        """The finite buckets of an instant in the order in which they are drawn, and what is left in each."""
-        terms, span = self.terms(feature, at), self.period(feature, at)
+    def layout(self, feature: str, at: datetime) -> Layout:
+        """The buckets of an instant by what is known now (R13); how much is carried is still to be fitted."""
+        place, terms, span = self.standing(at), self.terms(feature, at), self.period(feature, at)
         window = self.window(feature, at)
-        used = sum(self.level(Bucket(feature, kind, window)) for kind in (INCLUDED, "overage"))
         size = 0 if terms is None else ENDLESS if terms.included is None else terms.included
-        places = [
-            (one.place, Bucket(feature, one.id), one.quantity - self.level(Bucket(feature, one.id)))
-            for one in self.eligible(feature, at)
-        ]
         own = (INCLUDED_PRIORITY, span.end or FOREVER, span.start, INCLUDED)
-        places.append((own, Bucket(feature, INCLUDED, window), size - used))
-        yield from ((bucket, max(0, left)) for _, bucket, left in sorted(places))
-
-    def _open_overage(self, feature: str, at: datetime) -> int:
-        """The overage that is left: bought past what is granted, but not by who has ended."""
-        place, terms = self.standing(at), self.terms(feature, at)
-        if place is None or place.ended or terms is None:
-            return 0
-        if terms.up_to is None or terms.included is None:
-            return ENDLESS
-        included, overage = (self.of_period(feature, kind, at) for kind in (INCLUDED, "overage"))
-        past = max(0, included + overage - max(terms.included, included))
-        return max(0, terms.up_to - past)
-
-    def _draw(self, event: Event, at: datetime) -> Draws:
-        """By priority, then overage, and the rest is excess."""
-        rest, draws, window = event.quantity, {}, self.window(event.feature, at)
-        rooms = [
-            *self._rooms(event.feature, at),
-            (Bucket(event.feature, "overage", window), self._open_overage(event.feature, at)),
-            (Bucket(event.feature, "excess", window), ENDLESS),
-        ]
-        for bucket, left in rooms:
-            taken = min(rest, left)
-            if taken:
-                draws[bucket] = taken
-            rest -= taken
-        return draws
+        rooms = [(own, Bucket(feature, INCLUDED, window), size)]
+        rooms += [(one.place, Bucket(feature, one.id), one.quantity) for one in self.eligible(feature, at)]
+        links = self.links(feature, at)
+        for number, link in enumerate(links, start=1):
+            bucket = generation(feature, number, window)
+            rooms.append(((PRIORITY, link.until, span.start, bucket.kind), bucket, 0))
+        bought = 0 if place is None or place.ended or terms is None else terms.up_to
+        return Layout(
+            feature,
+            window,
+            tuple((bucket, most) for _, bucket, most in sorted(rooms)),
+            ENDLESS if bought is None else bought,
+            span.end,
+            self.rolls_over(feature, at),
+            tuple(links),
+        )
 
     def _moves_counters(self, feature: str, at: datetime, now: datetime) -> bool:
         """Only the current and the previous period are moved, and what still contains now (R20)."""
         end = self.period(feature, at).end
         return end is None or end >= self.period(feature, now).start
 
-    def _book(self, event: Event, at: datetime, now: datetime, *, of: datetime | None = None) -> None:
-        """Draws, and counts in caps; `of` is the instant whose windows are moved, now unless it is given."""
-        place, of = self.standing(at), of or now
-        draws = self._draw(event, at) if self._moves_counters(event.feature, at, of) else {}
-        caps = self._caps_of(event, at, of)
-        self.entries.append(Entry(event, at, now, place.plan if place else "", draws, caps))
-
-    # --- acts ------------------------------------------------------------------------------------
+    # --- using -----------------------------------------------------------------------------------
 
     def record(self, event: Event, now: datetime) -> str:
         """What became of a report: it has happened, so it counts."""
@@ -199,7 +102,7 @@ class Account(Facts):
         if known is not None:
             return "duplicate" if known[0] == ("record", event) else "mismatch"
         self.answers[event.key] = (("record", event), now, None)
-        self._book(event, at, now)
+        self._book(event, at, now, of=now)
         return "accepted"
 
     def consume(self, event: Event, now: datetime) -> Answer | str:
@@ -212,30 +115,191 @@ class Account(Facts):
             return "mismatch"
         if known is not None:
             return known[2] if now <= known[1] + REMEMBERED else "expired"
-        answer = self.decide(event.feature, event.quantity, event.entity, at)
+        answer = self._fitting(event, at, now)
         if answer.allowed:
             self.answers[event.key] = (("consume", event), now, answer)
-            self._book(event, at, now, of=at)  # it counts where it was decided
+            if event.seconds is None:
+                self._book(event, at, now, of=at)  # it counts where it was decided
+            else:
+                self._hold(event, at, now)
         return answer
+
+    def _fitting(self, event: Event, at: datetime, now: datetime) -> Answer:
+        """The decision; before anything that could fit is refused, what has expired comes back (R31)."""
+        answer = self.decide(event.feature, event.quantity, event.entity, at, now)
+        if answer.reason in ("limit_reached", "cap_reached") and self._could_fit(event, at, answer):
+            self.expire(now)
+            answer = self.decide(event.feature, event.quantity, event.entity, at, now)
+        return answer
+
+    def _could_fit(self, event: Event, at: datetime, answer: Answer) -> bool:
+        """A use without an entity never fits under a cap per entity that is smaller."""
+        caps = [cap for cap, _ in self.cap_windows(event.feature, at)]
+        unnamed = [cap for cap in caps if cap.per == "entity" and event.entity is None]
+        return answer.limit is None or all(event.quantity <= cap.limit for cap in unnamed)
+
+    def _book(self, event: Event, at: datetime, now: datetime, *, of: datetime) -> None:
+        """Draws, and counts in caps; `of` is the instant whose windows are moved."""
+        moves = self._moves_counters(event.feature, at, of)
+        layout = self.layout(event.feature, at)
+        draws = self.draw(self.fitted(layout, now), event.quantity) if moves else {}
+        self._put(
+            event, at, now, self.plan_at(at), draws,
+            caps=self.caps_of(event, at, of), window=layout.window if moves else None,
+            late=self.lateness(layout, now) if moves else 0,
+        )  # fmt: skip
+
+    def _put(
+        self, event: Event, at: datetime, now: datetime, plan: str, draws: Draws, *, caps, window, **more
+    ) -> None:
+        said = {"measured": event.quantity} | more
+        self.entries.append(Entry(event, at, now, plan, draws=draws, caps=caps, window=window, **said))
+        self.tell(event.key, draws)
+
+    # --- holding ---------------------------------------------------------------------------------
+
+    def _hold(self, event: Event, at: datetime, now: datetime) -> None:
+        layout = self.layout(event.feature, at)
+        layout = layout._replace(rolls_over=layout.rolls_over or bool(layout.links))
+        assert event.seconds is not None
+        self.holds[event.key] = Hold(
+            event, at, now + timedelta(seconds=event.seconds), self.plan_at(at),
+            self.draw(self.fitted(layout, now), event.quantity), self.caps_of(event, at, at), layout,
+        )  # fmt: skip
+        self.tell(event.key, self.holds[event.key].draws)
+
+    def settle(self, key: str, used: int, now: datetime) -> Ended | str:
+        """What was held comes back, and what was really used is drawn; once it has expired it is recorded."""
+        if key in self.holds:
+            self._end(key, now, Ended("settled", used))
+            return Ended("settled", used)
+        ended, hold = self.ended[key]
+        if ended.state == "settled":
+            return ended if ended.used == used else "conflict"
+        if ended.state == "released" or hold.at < now - LATE:
+            return "conflict"
+        caps = frozenset(cap for cap in hold.caps if now < (cap.window.end or FOREVER))
+        event, layout = hold.event._replace(quantity=used), hold.layout
+        self._put(
+            event, hold.at, now, hold.plan, self.draw(self.fitted(layout, now), used),
+            caps=caps, window=layout.window, late=self.lateness(layout, now),
+        )  # fmt: skip
+        self.ended[key] = (Ended("settled", used), hold)
+        return Ended("settled", used)
+
+    def release(self, key: str, now: datetime) -> Ended | str:
+        if key in self.holds:
+            self._end(key, now, Ended("released"))
+        ended, _ = self.ended[key]
+        return "conflict" if ended.state == "settled" else ended
+
+    def expire(self, now: datetime) -> None:
+        """What nobody settled in time comes back, the first that was due first."""
+        due = [(one.expires, key) for key, one in self.holds.items() if one.expires <= now]
+        for _, key in sorted(due):
+            self._end(key, now, Ended("expired"))
+
+    def _end(self, key: str, now: datetime, ended: Ended) -> None:
+        """As if it had never been held; then a settle draws (R18, R31)."""
+        hold = self.holds.pop(key)
+        total = sum(hold.draws.values())
+        change = plus(hold.draws, self.give_back(hold.layout, hold.draws, total, held=True))
+        event, window = hold.event._replace(quantity=ended.used or 0), hold.layout.window
+        settled = int(ended.state == "settled")
+        self._put(
+            event, hold.at, now, hold.plan, change, caps=hold.caps, window=window,
+            events=settled, late=self.lateness(hold.layout, now), held=hold.draws,
+        )  # fmt: skip
+        if ended.used:
+            drawn = self.draw(self.fitted(hold.layout, now), ended.used)
+            self.entries[-1] = replace(self.entries[-1], draws=plus(change, drawn))
+            self.told.pop()
+            self.tell(key, plus(change, drawn))
+        self.ended[key] = (ended, hold)
+
+    # --- correcting ------------------------------------------------------------------------------
+
+    def revise(self, key: str, quantity: int | None, now: datetime) -> str:
+        """An event gets another quantity, or with None counts nothing any more; no limit is asked (R32)."""
+        booked = [one for one in self.entries if one.event.key == key]
+        events = [one for one in booked if one.events > 0]
+        if not events and key not in self.answers:
+            return "unknown"
+        if not events or key in self.voided:  # what is held or was given up is no event
+            return "conflict"
+        first, stands = events[0], sum(one.measured for one in booked)
+        growth = (quantity or 0) - stands
+        if quantity is None:
+            self.voided.add(key)
+        elif growth == 0:
+            return "same"
+        own: Draws = {}
+        for one in booked:
+            own = plus(own, one.draws)
+        layout = self._layout_of(first, own, now)
+        draws: Draws = {}
+        if layout is not None and growth < 0:
+            known = {bucket for bucket, _ in layout.rooms} | {layout.last("overage"), layout.last("excess")}
+            counted = sum(amount for bucket, amount in own.items() if bucket in known)
+            draws = self.give_back(layout, own, max(0, min(-growth, counted)))
+        elif layout is not None:
+            draws = self.draw(self.fitted(layout, now), growth)
+        same_plan = self.plan_at(first.at) == first.plan
+        caps = self.caps_of(first.event, first.at, now) if same_plan else frozenset()
+        self._put(
+            first.event, first.at, now, first.plan, draws,
+            caps=caps, window=first.window, measured=growth, events=-int(quantity is None),
+            late=0 if layout is None else self.lateness(layout, now),
+        )  # fmt: skip
+        return "revised"
+
+    def _layout_of(self, first: Entry, own: Draws, now: datetime) -> Layout | None:
+        """Where an event of before is counted: in its window, as long as that is kept; None: nowhere."""
+        window, feature = first.window, first.event.feature
+        if window is None:
+            return None
+        longest = period.LONGEST.get(window.interval)
+        if longest is not None and window.start + longest + KEPT <= now:
+            return None
+        layout = self.layout(feature, first.at)
+        if layout.window != window:  # its periods lie otherwise by now: nothing more is given there
+            layout = Layout(feature, window, ((Bucket(feature, INCLUDED, window), 0),), 0)
+        known = {bucket for bucket, _ in layout.rooms}
+        over = [bucket for bucket in own if bucket.window is None and bucket not in known]
+        closed = [(bucket, 0) for bucket in over if self._is_kept(bucket, now)]
+        return layout._replace(rooms=(*closed, *layout.rooms))
+
+    def _is_kept(self, grant: Bucket, now: datetime) -> bool:
+        expires = self.grants[grant.kind].expires
+        return expires is None or now < expires + KEPT
 
     # --- answers ---------------------------------------------------------------------------------
 
     def check(self, feature: str, quantity: int, entity: str | None, now: datetime) -> Answer:
-        return self.decide(feature, quantity, entity, now)
+        return self.decide(feature, quantity, entity, now, now)
 
     def past(self, feature: str, quantity: int, entity: str | None, at: datetime) -> Answer:
         """What would have been decided at an instant, with the events up to it (R11)."""
         if at < self.since:
             return Answer(allowed=False, reason="unknown_tenant")
-        return self.decide(feature, quantity, entity, at, by=at)
+        return self.decide(feature, quantity, entity, at, at, by=at)
 
     def decide(
-        self, feature: str, quantity: int, entity: str | None, at: datetime, by: datetime = FOREVER
+        self,
+        feature: str,
+        quantity: int,
+        entity: str | None,
+        at: datetime,
+        now: datetime,
+        *,
+        by: datetime = FOREVER,
     ) -> Answer:
         place, terms = self.standing(at), self.terms(feature, at)
         if place is None or terms is None:
             return Answer(allowed=False, reason="feature_not_in_plan" if place else "no_subscription")
-        granted, drawn = self._granted(feature, at, by), self._drawn(feature, at, by)
+        layout = self.fitted(self.layout(feature, at), now, by)
+        drawn = self.level(layout.last("overage"), by) + sum(self.level(one, by) for one, _ in layout.rooms)
+        granted = None if terms.included is None else self._granted(layout, by)
         bought = 0 if place.ended else terms.up_to
         limit = None if granted is None or bought is None else granted + bought
         caps = tuple(self._cap_levels(feature, entity, at, by))
@@ -250,12 +314,13 @@ class Account(Facts):
             why = "subscription_ended"
         elif allowed:
             why = "within_limit" if within else "in_overage"
+        reserved = self.reserved(feature, at) if by == FOREVER else 0
         return Answer(
             allowed,
             why,
             granted=granted,
-            usage=drawn,
-            reserved=0,
+            usage=drawn - reserved,
+            reserved=reserved,
             remaining=None if granted is None else max(0, granted - drawn),
             overage=0 if granted is None else max(0, drawn - granted),
             limit=limit,
@@ -269,20 +334,13 @@ class Account(Facts):
             limits = [cap.limit for cap, _ in self.cap_windows(feature, now)]
             return min((most - used for most, used in zip(limits, stands.caps, strict=False)), default=None)
         end = stands.granted if to == "granted" else stands.limit
-        return None if end is None or stands.usage is None else end - stands.usage
-
-    def _granted(self, feature: str, at: datetime, by: datetime) -> int | None:
-        """What all eligible buckets give, none of them less than was drawn from it (R15)."""
-        terms = self.terms(feature, at)
-        if terms is None or terms.included is None:
+        if end is None or stands.usage is None or stands.reserved is None:
             return None
-        included = max(terms.included, self.of_period(feature, INCLUDED, at, by))
-        return included + sum(one.quantity for one in self.eligible(feature, at))
+        return end - stands.usage - stands.reserved
 
-    def _drawn(self, feature: str, at: datetime, by: datetime) -> int:
-        """From the eligible buckets, and as overage; what was past every right is none of it."""
-        own = sum(self.of_period(feature, kind, at, by) for kind in (INCLUDED, "overage"))
-        return own + sum(self.level(Bucket(feature, one.id), by) for one in self.eligible(feature, at))
+    def _granted(self, layout: Layout, by: datetime) -> int:
+        """What all eligible buckets give, none of them less than was drawn from it (R15)."""
+        return sum(max(size, self.level(bucket, by)) for bucket, size in layout.rooms)
 
     def _cap_levels(self, feature: str, entity: str | None, at: datetime, by: datetime) -> Iterator[int]:
         for cap, window in self.cap_windows(feature, at):
@@ -291,73 +349,3 @@ class Account(Facts):
                 yield 0
             else:
                 yield self.capped(counted) if by == FOREVER else self.capped_by(counted, by)
-
-    # --- books -----------------------------------------------------------------------------------
-
-    def books(self, feature: str, now: datetime) -> list[Books]:
-        """Every bucket of a feature, in the order in which they are drawn; none where nothing is given."""
-        terms = self.terms(feature, now)
-        if terms is None:
-            return []
-        span = self.period(feature, now)
-        own = (INCLUDED_PRIORITY, span.end or FOREVER, span.start, INCLUDED)
-        places = [(one.place, self._books_of_grant(one, now)) for one in self._shown(feature, now)]
-        included, overage = self._books_of_plan(feature, now)
-        places.append((own, included))
-        excess = self.of_period(feature, "excess", now)
-        last = Books("excess", excess, excess, 0, 0, 0, 0)
-        return [*(books for _, books in sorted(places, key=lambda one: one[0])), overage, last]
-
-    def _books_of_plan(self, feature: str, now: datetime) -> tuple[Books, Books]:
-        """Included and overage; overage of before the plan grew is used of what it includes now (R15)."""
-        terms = self.terms(feature, now)
-        assert terms is not None
-        included, overage = (self.of_period(feature, kind, now) for kind in (INCLUDED, "overage"))
-        if terms.included is None:
-            endless = Books(INCLUDED, None, included + overage, 0, 0, 0, None)
-            return endless, Books("overage", 0, 0, 0, 0, 0, 0)
-        granted = max(terms.included, included)
-        used = min(granted, included + overage)
-        past = included + overage - used
-        return (
-            Books(INCLUDED, granted, used, 0, 0, 0, granted - used),
-            Books("overage", past, past, 0, 0, 0, 0),
-        )
-
-    def _books_of_grant(self, held: Grant, now: datetime) -> Books:
-        """Of an ended one what was left has expired; a voided one gave what was drawn from it (R15)."""
-        used = self.level(Bucket(held.feature, held.id))
-        left, over = held.quantity - used, held.ends is not None and held.ends <= now
-        if over and held.voided == held.ends:
-            return Books(held.id, used, used, 0, 0, 0, 0)
-        return Books(held.id, held.quantity, used, 0, left if over else 0, 0, 0 if over else left)
-
-    def _shown(self, feature: str, now: datetime) -> list[Grant]:
-        """Those that have begun, and once ended as long as late events may come."""
-        return [
-            one
-            for one in self.grants.values()
-            if one.feature == feature
-            and one.starts <= now
-            and (one.ends is None or (one.ends > now - LATE and one.ends > one.starts))
-        ]
-
-    # --- totals ----------------------------------------------------------------------------------
-
-    def totals(self, key: Callable[[Entry], object]) -> dict[object, tuple[int, int]]:
-        """What was measured, and in how many events, in groups."""
-        found: dict[object, tuple[int, int]] = {}
-        for one in self.entries:
-            quantity, events = found.get(key(one), (0, 0))
-            found[key(one)] = (quantity + one.event.quantity, events + 1)
-        return found
-
-    def counters(self) -> dict[Bucket | Counted, int]:
-        """Every counter that is not 0."""
-        found: dict[Bucket | Counted, int] = {}
-        for one in self.entries:
-            for bucket, amount in one.draws.items():
-                found[bucket] = found.get(bucket, 0) + amount
-            for cap in one.caps:
-                found[cap] = found.get(cap, 0) + one.event.quantity
-        return {counter: amount for counter, amount in found.items() if amount}

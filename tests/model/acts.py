@@ -9,7 +9,7 @@ DAY = timedelta(days=1)
 
 
 class Use(NamedTuple):
-    """Something is used: reported, or consumed if it fits. `late` is how long ago it was."""
+    """Something is used: reported, or consumed or reserved if it fits. `late` is how long ago it was."""
 
     how: str
     feature: str
@@ -41,6 +41,29 @@ class Again(NamedTuple):
     same: bool
 
 
+class Settle(NamedTuple):
+    """A reservation is settled for what it held and so much more (or less), or for nothing."""
+
+    which: int
+    more: int
+    nothing: bool
+
+
+class Release(NamedTuple):
+    which: int
+
+
+class Expire(NamedTuple):
+    """The job that ends what nobody settled."""
+
+
+class Revise(NamedTuple):
+    """An event is amended by so much, or voided."""
+
+    which: int
+    more: int | None
+
+
 class Ask(NamedTuple):
     """A check, of now or of the past. It changes nothing."""
 
@@ -69,6 +92,14 @@ class Void(NamedTuple):
 class Change(NamedTuple):
     """Another plan; a tenant without one starts on it."""
 
+    plan: str
+    at_renewal: bool
+
+
+class Publish(NamedTuple):
+    """Another edition of the catalog becomes active, and who is on this plan is moved."""
+
+    edition: int
     plan: str
     at_renewal: bool
 
@@ -106,12 +137,12 @@ class Wipe(NamedTuple):
 class Together(NamedTuple):
     """Several clients at once."""
 
-    acts: tuple[Use | Ask, ...]
+    acts: tuple[Use | Ask | Settle | Release | Expire, ...]
 
 
 features = st.sampled_from(["tokens", "tokens", "minutes"])
 plans = st.sampled_from(
-    ["free", "team", "team", "pro", "pro", "business", "business", "daily", "long", "open"]
+    ["free", "team", "team", "pro", "pro", "business", "saver", "saver", "daily", "long", "open"]
 )
 """Those with a month more often: their periods stay, and what was used of them with it."""
 entities = st.sampled_from([None, None, "u1", "u2"])
@@ -128,7 +159,7 @@ lateness = st.one_of(
 
 
 @st.composite
-def _uses(draw, kinds=("record", "consume", "consume")):
+def _uses(draw, kinds=("record", "consume", "consume", "reserve")):
     how, feature = draw(st.sampled_from(kinds)), draw(features)
     late = draw(lateness if how == "record" else st.sampled_from([None, None, None, timedelta(minutes=2)]))
     return Use(how, feature, draw(quantities), draw(entities) if feature == "tokens" else None, late)
@@ -146,7 +177,7 @@ ends = st.sampled_from(["granted", "limit", "cap"])
 
 @st.composite
 def _fills(draw, of=features, to=ends):
-    how, feature = draw(st.sampled_from(["record", "consume"])), draw(of)
+    how, feature = draw(st.sampled_from(["record", "consume", "reserve"])), draw(of)
     entity = draw(entities) if feature == "tokens" else None
     return Fill(how, feature, draw(to), draw(st.sampled_from([-1, 0, 0, 1, 5])), entity)
 
@@ -162,7 +193,13 @@ gifts = st.builds(
     st.sampled_from([timedelta(0), timedelta(0), -3 * DAY, -30 * DAY, timedelta(hours=5), 10 * DAY]),
     st.none() | st.sampled_from([timedelta(hours=2), 5 * DAY, 31 * DAY, 90 * DAY]),
 )
-together = st.lists(uses | uses | asks, min_size=2, max_size=4).map(lambda some: Together(tuple(some)))
+which = st.integers(0, 30)
+settles = st.builds(Settle, which, st.sampled_from([0, 0, -3, 5, 30]), st.sampled_from([False, False, True]))
+endings = st.one_of(settles, settles, st.builds(Release, which), st.builds(Expire))
+revisions = st.builds(Revise, which, st.none() | st.integers(-20, 40))
+together = st.lists(uses | uses | asks | endings, min_size=2, max_size=4).map(
+    lambda some: Together(tuple(some))
+)
 several = st.lists(_uses(kinds=("record",)), min_size=2, max_size=5).map(lambda some: Several(tuple(some)))
 waits = st.builds(
     Wait, st.sampled_from([timedelta(hours=1), timedelta(hours=13), DAY, 6 * DAY, 17 * DAY, 31 * DAY])
@@ -174,7 +211,14 @@ edges = st.builds(
     st.sampled_from([-timedelta(seconds=1), timedelta(0), timedelta(seconds=1)]),
 )
 changes = st.builds(Change, plans, st.sampled_from([False, False, True]))
+publishes = st.builds(
+    Publish,
+    st.integers(0, 2),
+    st.sampled_from(["team", "pro", "saver"]),
+    st.sampled_from([False, False, True]),
+)
 turns = st.one_of(
+    publishes,
     changes,
     changes,
     changes,
@@ -190,21 +234,40 @@ acts = st.one_of(
     st.builds(Void, st.integers(0, 5)),
     turns,
     waits | edges,
-    st.builds(Again, st.integers(0, 20), st.booleans()),
+    st.builds(Again, which, st.booleans()),
     asks | looks,
+    endings,
+    revisions,
     st.builds(Flush) | st.builds(Wipe),
 )
 moves = st.builds(Change, st.sampled_from(["team", "pro", "business"]), st.just(value=False))
 filled = _fills(of=st.just("tokens"), to=st.sampled_from(["granted", "limit"]))
+reserves = _uses(kinds=("reserve",))
+saves = st.builds(Change, st.just("saver"), st.just(value=False))
+days = st.builds(
+    Edge,
+    st.just("minutes"),
+    st.just(0),
+    st.sampled_from([timedelta(0), timedelta(minutes=30), timedelta(hours=2)]),
+)
+late = _uses(kinds=("record",)).map(
+    lambda use: use._replace(feature="minutes", entity=None, late=timedelta(hours=3))
+)
 chapters = st.one_of(
     st.tuples(moves, filled, moves, filled, moves, filled),
+    st.tuples(moves, filled, publishes, filled, publishes, filled),
     st.tuples(acts),
     st.tuples(acts, acts),
     st.tuples(fills, changes, fills, changes, fills),  # rights that grow and shrink while they are used
     st.tuples(gifts, fills, gifts | st.builds(Void, st.just(0)), fills, looks),
     st.tuples(uses, edges, uses | several, edges, fills),
-    st.tuples(uses, st.builds(Wipe), st.builds(Again, st.integers(0, 20), st.booleans()), fills),
+    st.tuples(uses, st.builds(Wipe), st.builds(Again, which, st.booleans()), fills),
     st.tuples(fills, together, looks),
+    st.tuples(reserves, uses | fills, endings, fills),  # what is held while others use
+    st.tuples(reserves, st.builds(Wipe) | gifts | moves, reserves, edges | waits, endings, endings),
+    st.tuples(saves, uses, days, late | fills, days, late, fills, looks),  # what days leave to each other
+    st.tuples(saves, reserves, days, endings, late, days, revisions | endings, fills),
+    st.tuples(uses, uses | fills, revisions, fills, revisions, looks),
     st.tuples(_fills(to=st.just("cap")), _fills(to=st.just("cap")), edges, fills),
 )
 """What bears on each other stands together more often than by chance."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from policies import period
 from policies.period import Period
-from tests.model.terms import Cap, Plans, Terms
+from tests.model.terms import Cap, Plans, Terms, offered, plan_of, versions
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 INCLUDED = "included"
@@ -46,7 +46,7 @@ class Grant:
 
 
 class Stretch(NamedTuple):
-    """A plan for a half-open span."""
+    """A plan version for a half-open span."""
 
     start: datetime
     end: datetime
@@ -75,7 +75,7 @@ class Subscription:
 
 
 class Standing(NamedTuple):
-    """Where a tenant stands: on a plan, and whether only as one whose subscription is over."""
+    """Where a tenant stands: on a plan version, and whether only as one whose subscription is over."""
 
     subscription: Subscription
     plan: str
@@ -93,10 +93,13 @@ class Window(NamedTuple):
 class Facts:
     """What is known of a tenant."""
 
-    plans: Plans
     fallback: str | None
     since: datetime
     """When it was made known."""
+    plans: Plans = field(default_factory=versions)
+    """All versions."""
+    offered: dict[str, str] = field(default_factory=lambda: offered(0))
+    """The version that each plan is sold in."""
     subscriptions: list[Subscription] = field(default_factory=list)
     grants: dict[str, Grant] = field(default_factory=dict)
 
@@ -105,22 +108,40 @@ class Facts:
     def start(self, plan: str, now: datetime) -> None:
         if self.subscriptions and now < self.subscriptions[-1].ends:
             raise RefusedError
-        self.subscriptions.append(Subscription(now, (Stretch(now, FOREVER, plan),)))
+        self.subscriptions.append(Subscription(now, (Stretch(now, FOREVER, self.offered[plan]),)))
 
     def change(self, plan: str, *, at_renewal: bool, now: datetime) -> None:
         """On another plan from now or from the renewal on; what was scheduled is replaced, an end stays."""
-        held = self._running(now)
+        held, version = self._running(now), self.offered[plan]
         at = self._renewal(held, now) if at_renewal else now
         if at >= held.ends:
             raise RefusedError
         end = held.ends
         begun = Subscription(held.anchor, tuple(one for one in held.stretches if one.start <= now))
-        if begun.stretches[-1].plan == plan:
+        if begun.stretches[-1].plan == version:
             self._replace(held, (*begun.stretches[:-1], begun.stretches[-1]._replace(end=end)))
         else:
             last = begun.stretches[-1]._replace(end=end)
             kept = replace(begun, stretches=(*begun.stretches[:-1], last)).until(at)
-            self._replace(held, (*kept, Stretch(at, end, plan)))
+            self._replace(held, (*kept, Stretch(at, end, version)))
+
+    def publish(self, edition: int, plan: str, *, at_renewal: bool, now: datetime) -> None:
+        """Other versions are sold; who is on this plan, or will be, moves to its new one. All else stays."""
+        self.offered = offered(edition)
+        try:
+            held = self._running(now)
+        except RefusedError:
+            return
+        at, version = self._renewal(held, now) if at_renewal else now, self.offered[plan]
+        moved: list[Stretch] = []
+        for one in held.stretches:
+            if plan_of(one.plan) != plan or one.end <= at:
+                moved.append(one)
+                continue
+            if one.start < at:
+                moved.append(one._replace(end=at))
+            moved.append(Stretch(max(one.start, at), one.end, version))
+        self._replace(held, tuple(moved))
 
     def cancel(self, *, at_renewal: bool, now: datetime) -> None:
         held = self._running(now)
@@ -173,7 +194,7 @@ class Facts:
             if one.start <= at < one.end:
                 return Standing(held, one.plan, ended=False)
         if self.fallback is not None:
-            return Standing(held, self.fallback, ended=False)
+            return Standing(held, self.offered[self.fallback], ended=False)
         return Standing(held, held.stretches[-1].plan, ended=True)
 
     def terms(self, feature: str, at: datetime) -> Terms | None:
@@ -206,11 +227,16 @@ class Facts:
     def _stretches(self, held: Subscription) -> Iterator[Stretch]:
         yield from held.stretches
         if self.fallback is not None and held.ends < FOREVER:
-            yield Stretch(held.ends, FOREVER, self.fallback)
+            yield Stretch(held.ends, FOREVER, self.offered[self.fallback])
 
     def window(self, feature: str, at: datetime) -> Window:
         terms = self.terms(feature, at)
         return Window(terms.interval if terms else "month", self.period(feature, at).start)
+
+    def plan_at(self, at: datetime) -> str:
+        """The plan as events name it; empty without one."""
+        place = self.standing(at)
+        return plan_of(place.plan) if place else ""
 
     def cap_windows(self, feature: str, at: datetime) -> list[tuple[Cap, Period]]:
         """The caps of the plan with the calendar windows that hold an instant."""

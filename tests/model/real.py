@@ -1,6 +1,6 @@
 """The real thing in the words of the model: use cases on real servers, their answers as plain numbers."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,14 +11,34 @@ from policies.decision import Decision
 from policies.usage import Usage
 from service.clock import FixedClock
 from service.context import Context
-from service.usecases import balances, check, consume, grants, past, record, subscribe, tenants
+from service.usecases import (
+    activation,
+    balances,
+    check,
+    consume,
+    grants,
+    past,
+    record,
+    reservations,
+    reserve,
+    revise,
+    subscribe,
+    tenants,
+)
+from service.usecases.activation import Wish
 from service.usecases.changes import Reply
 from service.usecases.check import Check
+from service.usecases.events import EventName
 from service.usecases.fitting import Wanted
+from service.usecases.reservations import Told
 from store import certify, corrections, flush, journal, keyspace, postgres
 from store.link import Link
-from tests.model.account import Answer, Books, Bucket, Counted, Event
+from tests.conftest import ROOT
+from tests.model.account import Answer, Ended
+from tests.model.books import Books
+from tests.model.carried import number_of
 from tests.model.facts import Facts, RefusedError
+from tests.model.ledger import Bucket, Counted, Counter, Event, Late
 from tests.model.terms import DECIMALS
 from tests.store.ledger import ORDER
 
@@ -39,10 +59,16 @@ def heard(feature: str, number: int | str | None) -> int | None:
 class Real:
     """One tenant on real servers, at the instant of the clock."""
 
-    def __init__(self, context: Context, clock: FixedClock, tenant_id: str) -> None:
+    def __init__(
+        self, context: Context, clock: FixedClock, tenant_id: str, *, editions: Sequence[str] = ()
+    ) -> None:
+        """`editions` are the hashes of the catalogs that are published."""
+        self.editions = editions
         self.context, self.clock, self.tenant_id = context, clock, tenant_id
         self.shard = keyspace.shard_of(tenant_id)
         self._read = "-"
+        self.reservations: dict[str, str] = {}
+        """The ids of reservations, by those of their events."""
 
     @property
     def link(self) -> Link:
@@ -51,6 +77,8 @@ class Real:
     # --- acts ------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
+        """The tenant becomes known, and the first edition is sold."""
+        await activation.activate(self.context, ROOT, self.editions[0], Wish(message="test"))
         await tenants.put(self.context, ORDER, self.tenant_id, tenants.Wish(name=self.tenant_id))
 
     async def record(self, *events: Event) -> list[str]:
@@ -63,6 +91,7 @@ class Real:
         ]
 
     async def consume(self, event: Event) -> Answer | str:
+        """The decision on a use; one that is reserved is held if it is allowed."""
         wanted = Wanted(
             event_id=event.key,
             tenant_id=self.tenant_id,
@@ -71,17 +100,62 @@ class Real:
             quantity=said(event.feature, event.quantity),
             entity_id=event.entity,
             timestamp=event.at,
+            seconds=event.seconds,
         )
         try:
-            found = await consume.consume(self.context, wanted)
+            if event.seconds is None:
+                found = await consume.consume(self.context, wanted)
+                assert found.consumed == found.decision.allowed
+            else:
+                found = await reserve.reserve(self.context, wanted)
+                assert (found.reservation_id is not None) == found.decision.allowed
+                if found.reservation_id is not None:
+                    self.reservations[event.key] = found.reservation_id
         except errors.InvalidError:
             return "invalid"
         except errors.IdempotencyMismatchError:
             return "mismatch"
         except errors.KeyExpiredError:
             return "expired"
-        assert found.consumed == found.decision.allowed
         return answer(found.decision)
+
+    async def settle(self, key: str, feature: str, used: int) -> Ended | str:
+        told = Told(self.reservations[key], None)
+        try:
+            found = await reservations.settle(self.context, told, said(feature, used))
+        except errors.ConflictError:
+            return "conflict"
+        return Ended(found.state, heard(feature, found.quantity))
+
+    async def release(self, key: str) -> Ended | str:
+        try:
+            found = await reservations.release(self.context, Told(self.reservations[key], None))
+        except errors.ConflictError:
+            return "conflict"
+        return Ended(found.state, heard(found.feature_id, found.quantity))
+
+    async def expire(self) -> None:
+        """What the job does for this tenant."""
+        if self.tenant_id in await self.context.holds.tenants_due(now=self.clock.now()):
+            await self.context.holds.sweep(self.tenant_id, now=self.clock.now())
+
+    async def revise(self, key: str, feature: str, quantity: int | None) -> str:
+        """What became of it: revised, or the same as it was."""
+        wish = revise.Wish(quantity=None if quantity is None else said(feature, quantity), reason="test")
+        name = EventName(self.tenant_id, SERVICE, key)
+        try:
+            before = await self._revisions()
+            await revise.revise(self.context, ORDER, name, wish)
+        except errors.NotFoundError:
+            return "unknown"
+        except errors.ConflictError:
+            return "conflict"
+        return "revised" if await self._revisions() != before else "same"
+
+    async def _revisions(self) -> list[tuple]:
+        return await self.stored(
+            b"select event_id, revision from usage_events where tenant_id = %s order by event_id"
+        )
 
     async def check(self, feature: str, quantity: int, entity: str | None) -> Answer:
         (decision,) = await check.check(self.context, [self._question(feature, quantity, entity)])
@@ -92,6 +166,10 @@ class Real:
 
     async def start(self, plan: str) -> None:
         await _done(subscribe.start(self.context, ORDER, self.tenant_id, subscribe.Wish(plan_id=plan)))
+
+    async def publish(self, edition: int, plan: str, *, at_renewal: bool) -> None:
+        wish = Wish(message="test", moves={plan: "renewal" if at_renewal else "now"})
+        await activation.activate(self.context, ROOT, self.editions[edition], wish)
 
     async def change(self, plan: str, *, at_renewal: bool) -> None:
         move = subscribe.Move(plan_id=plan, when="renewal" if at_renewal else "now")
@@ -131,6 +209,14 @@ class Real:
         await corrections.apply_corrections(pool, self.context.counters)
 
     async def leave(self) -> None:
+        """It stands on no plan any more, so that no publish of another tenant's story moves it."""
+        async with postgres.transaction(self.context.pool) as connection:
+            for table in ("subscription_phases", "subscriptions"):
+                query = f"delete from {table} where tenant_id = %s".encode()
+                await connection.execute(query, (self.tenant_id,))
+        await self.lose()
+
+    async def lose(self) -> None:
         """Redis loses all of the shard."""
         keys = (await self.link.send([("KEYS", f"*{keyspace.tag(self.shard)}*")])).values[0]
         if keys:
@@ -138,7 +224,7 @@ class Real:
 
     async def wipe(self) -> None:
         """Redis loses all of the shard; what Postgres has kept comes back."""
-        await self.leave()
+        await self.lose()
         await certify.certify(self.context.pool, self.link, now=self.clock.now())
         self._read = "-"
 
@@ -244,21 +330,31 @@ def _draws(draw: journal.Draw) -> dict[str, int]:
     return {kind: amount for kind, amount in found.items() if amount}
 
 
-def names(facts: Facts, counters: Mapping[Bucket | Counted, int]) -> Counters:
+def names(facts: Facts, counters: Mapping[Counter, int]) -> Counters:
     """The model's counters by the names that they have in Redis and Postgres."""
     return {_name(facts, counter): amount for counter, amount in counters.items()}
 
 
-def _name(facts: Facts, counter: Bucket | Counted) -> tuple[str, str]:
+def _name(facts: Facts, counter: Counter) -> tuple[str, str]:
     if isinstance(counter, Counted):
         per = "tenant" if counter.entity is None else "entity"
         window = keyspace.window(counter.interval, counter.window)
         return window, keyspace.cap_field(counter.feature, per, counter.entity)
-    if counter.window is None:
-        expires = facts.grants[counter.kind].expires
-        return keyspace.grant_window(expires), keyspace.grant_field(counter.feature, counter.kind)
-    letter = keyspace.letter(counter.window.interval)
-    window = f"{letter}.{int(counter.window.start.timestamp())}"
-    return window, keyspace.bucket_field(
-        counter.feature, counter.kind[0] if counter.kind != "excess" else "x"
-    )
+    if isinstance(counter, Bucket):
+        return _name_of_bucket(facts, counter)
+    window, field = _name_of_bucket(facts, counter.bucket)
+    if counter.bucket.kind in ("all", "late"):
+        return window, field
+    of = keyspace.late_field if isinstance(counter, Late) else keyspace.reserved_field
+    return window, of(field)
+
+
+def _name_of_bucket(facts: Facts, bucket: Bucket) -> tuple[str, str]:
+    if bucket.window is None:
+        expires = facts.grants[bucket.kind].expires
+        return keyspace.grant_window(expires), keyspace.grant_field(bucket.feature, bucket.kind)
+    window = f"{keyspace.letter(bucket.window.interval)}.{int(bucket.window.start.timestamp())}"
+    if bucket.kind.startswith("rollover"):
+        return window, keyspace.generation_field(bucket.feature, number_of(bucket.kind))
+    letters = {"included": "i", "overage": "o", "excess": "x", "all": "r", "late": "l"}
+    return window, keyspace.bucket_field(bucket.feature, letters[bucket.kind])

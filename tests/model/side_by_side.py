@@ -6,18 +6,24 @@ from datetime import datetime, timedelta
 from itertools import permutations
 
 from store import keyspace
+from tests.model import books
 from tests.model import real as adapter
-from tests.model.account import AHEAD, Account, Bucket, Counted, Entry, Event
+from tests.model.account import AHEAD, Account
 from tests.model.acts import (
     Again,
     Ask,
     Cancel,
     Change,
     Edge,
+    Expire,
     Fill,
     Flush,
     Give,
+    Publish,
+    Release,
     Resume,
+    Revise,
+    Settle,
     Several,
     Together,
     Use,
@@ -25,12 +31,17 @@ from tests.model.acts import (
     Wait,
     Wipe,
 )
+from tests.model.carried import number_of
 from tests.model.facts import LATE, Grant, RefusedError
+from tests.model.ledger import OF_PLAN, Counted, Counter, Entry, Event, Held, Late
 from tests.model.real import Real
 from tests.model.terms import DECIMALS
 
 MARKED_DAYS = 2
 """How many days back Redis looks for an id; past that, and after a wipe, the flush finds what is known."""
+
+LASTS = (60, 4_000, 80_000)
+"""Seconds for which units are held; each time a little longer, so that no two expire at one instant."""
 
 Outcome = object
 
@@ -43,6 +54,7 @@ class SideBySide:
         self.sent: list[tuple[str, Event]] = []
         self._marked_since = self.now
         self._looked_at = 0
+        self._events = 0
 
     @property
     def now(self) -> datetime:
@@ -77,21 +89,26 @@ class SideBySide:
         for order in permutations(range(len(calls))):
             other = self.account.copy()
             told = {place: calls[place][1](other) for place in order}
-            if [told[place] for place in range(len(calls))] == found and _drawn(
-                other, self._looked_at
-            ) == lines:
-                self.account, self._looked_at = other, len(other.entries)
+            if [told[place] for place in range(len(calls))] == found and other.told[
+                self._looked_at :
+            ] == lines:
+                self.account, self._looked_at = other, len(other.told)
                 return
         raise AssertionError(f"no order of {act.acts} gives {found} and {lines}")
 
-    def _call(self, act: Use | Ask) -> tuple[Callable[[], object], Callable[[Account], Outcome]]:
+    def _call(self, act: object) -> tuple[Callable[[], object], Callable[[Account], Outcome]]:
+        """What is done to the real thing, and what to a model."""
         now = self.now
+        if isinstance(act, Expire):
+            return self.real.expire, lambda account: account.expire(now)
+        if isinstance(act, Settle | Release):
+            return self._ending(act)
         if isinstance(act, Ask):
             asked = (act.feature, act.quantity, act.entity)
             return lambda: self.real.check(*asked), lambda account: account.check(*asked, now)
         event = self._event(act)
         self.sent.append((act.how, event))
-        if act.how == "consume":
+        if act.how != "record":
             return lambda: self.real.consume(event), lambda account: account.consume(event, now)
         return lambda: self._recorded(event), lambda account: account.record(event, now)
 
@@ -101,12 +118,14 @@ class SideBySide:
 
     def _event(self, use: Use) -> Event:
         at = None if use.late is None else self.now - use.late
-        quantity = max(1, use.quantity) if use.how == "consume" else use.quantity
-        return Event(f"e{len(self.sent)}-{use.how[0]}{quantity}", use.feature, quantity, use.entity, at)
+        quantity = use.quantity if use.how == "record" else max(1, use.quantity)
+        self._events += 1
+        seconds = LASTS[self._events % len(LASTS)] + self._events if use.how == "reserve" else None
+        return Event(f"e{self._events}", use.feature, quantity, use.entity, at, seconds)
 
     async def _send(self, how: str, event: Event) -> None:
         self.sent.append((how, event))
-        if how == "consume":
+        if how != "record":
             _same(await self.real.consume(event), self.account.consume(event, self.now))
         else:
             _same(await self._recorded(event), self.account.record(event, self.now))
@@ -144,6 +163,47 @@ class SideBySide:
             at = self.now - act.ago
             _same(await self.real.past(*asked, at), self.account.past(*asked, at))
 
+    # --- reservations and corrections ------------------------------------------------------------
+
+    async def _settle(self, act: Settle) -> None:
+        await self._one(act)
+
+    async def _release(self, act: Release) -> None:
+        await self._one(act)
+
+    async def _expire(self, act: Expire) -> None:
+        await self._one(act)
+
+    async def _one(self, act: object) -> None:
+        real, model = self._call(act)
+        _same(await real(), model(self.account))
+
+    def _ending(self, act: Settle | Release) -> tuple[Callable[[], object], Callable[[Account], Outcome]]:
+        """Of one of the reservations; of none nothing."""
+        made = list(self.real.reservations)
+        if not made:
+            return _nothing, lambda _account: None
+        key, now = made[act.which % len(made)], self.now
+        if isinstance(act, Release):
+            return lambda: self.real.release(key), lambda account: account.release(key, now)
+        hold = self.account.holds.get(key) or self.account.ended[key][1]
+        feature, held = hold.event.feature, hold.event.quantity
+        used = 0 if act.nothing else max(0, held + act.more)
+        return lambda: self.real.settle(key, feature, used), lambda account: account.settle(key, used, now)
+
+    async def _revise(self, act: Revise) -> None:
+        if not self.sent:
+            return
+        _, event = self.sent[act.which % len(self.sent)]
+        quantity = None
+        if act.more is not None:
+            own = [one.measured for one in self.account.entries if one.event.key == event.key]
+            quantity = max(0, sum(own) + act.more)
+        _same(
+            await self.real.revise(event.key, event.feature, quantity),
+            self.account.revise(event.key, quantity, self.now),
+        )
+
     # --- rights ----------------------------------------------------------------------------------
 
     async def _give(self, act: Give) -> None:
@@ -151,6 +211,7 @@ class SideBySide:
         expires = None if act.life is None else starts + act.life
         if expires is not None and expires <= self.now:
             return
+        self.real.clock.at += timedelta(milliseconds=1)  # ids of grants sort by it
         grant_id = await self.real.give(act.feature, act.quantity, act.priority, starts, expires)
         self.account.give(Grant(grant_id, act.feature, act.quantity, act.priority, starts, expires))
 
@@ -172,6 +233,10 @@ class SideBySide:
             self.real.clock.at += timedelta(seconds=1)  # no two subscriptions begin at one instant
             await self.real.start(act.plan)
             self.account.start(act.plan, self.now)
+
+    async def _publish(self, act: Publish) -> None:
+        await self.real.publish(act.edition, act.plan, at_renewal=act.at_renewal)
+        self.account.publish(act.edition, act.plan, at_renewal=act.at_renewal, now=self.now)
 
     async def _cancel(self, act: Cancel) -> None:
         await self._both(
@@ -221,24 +286,29 @@ class SideBySide:
 
     async def _agree(self) -> None:
         lines = await self.real.journaled()
-        _same(lines, _drawn(self.account, self._looked_at))
-        self._looked_at = len(self.account.entries)
-        expected = {feature: self.account.books(feature, self.now) for feature in DECIMALS}
-        _same(await self.real.books(), {feature: books for feature, books in expected.items() if books})
+        _same(lines, self.account.told[self._looked_at :])
+        self._looked_at = len(self.account.told)
+        expected = {feature: books.of(self.account, feature, self.now) for feature in DECIMALS}
+        _same(await self.real.books(), {feature: found for feature, found in expected.items() if found})
         await self._counters_agree()
 
     async def _counters_agree(self) -> None:
-        """Whatever stands in Redis is right, and all that may still be looked at stands there."""
+        """All that may still be looked at stands in Redis; what is over may be gone, or half of it."""
         counted = self.account.counters()
-        found, expected = await self.real.counters(), adapter.names(self.account, counted)
-        _same(found, {name: expected.get(name, 0) for name in found})
         living = {counter: amount for counter, amount in counted.items() if self._is_alive(counter)}
-        _same(set(adapter.names(self.account, living)) - set(found), set())
+        over = adapter.names(self.account, {one: 0 for one in counted if one not in living})
+        found, expected = await self.real.counters(), adapter.names(self.account, living)
+        _same({name: amount for name, amount in found.items() if name not in over}, _some(expected))
 
-    def _is_alive(self, counter: Bucket | Counted) -> bool:
+    def _is_alive(self, counter: Counter) -> bool:
+        if isinstance(counter, Held | Late):
+            return self._is_alive(counter.bucket)
         if isinstance(counter, Counted):
             return counter.window.end is None or self.now < counter.window.end
-        return counter.window is None or counter.window.start > self.now - LATE
+        if counter.window is None:
+            ends = self.account.grants[counter.kind].expires
+            return ends is None or ends > self.now - LATE
+        return counter.window.interval == "never" or counter.window.start > self.now - LATE
 
     async def _is_kept(self) -> None:
         """Postgres has the sums of all counters, every event with its draws, and the hours."""
@@ -246,15 +316,19 @@ class SideBySide:
             b"select time_window, field, used from usage_counters where tenant_id = %s and used <> 0"
         )
         found = {(window, field): used for window, field, used in sums}
-        _same(found, adapter.names(self.account, self.account.counters()))
+        _same(found, _some(adapter.names(self.account, self.account.counters())))
         events = await self.real.stored(
-            b"select event_id, event_at, drawn_included, drawn_overage, drawn_excess, drawn_grants "
+            b"select event_id, event_at, drawn_included, drawn_overage, drawn_excess, drawn_grants, "
+            b"drawn_rollover "
             b"from usage_events where tenant_id = %s"
         )
-        _same({row[0]: row[1:] for row in events}, {one.event.key: _row(one) for one in self.account.entries})
+        _same(
+            {row[0]: row[1:] for row in events},
+            {one.event.key: _row(one) for one in self.account.entries if one.events > 0},
+        )
         hours = await self.real.stored(
             b"select feature_id, hour_at, entity_id, plan_id, quantity::bigint, events "
-            b"from usage_hourly where tenant_id = %s"
+            b"from usage_hourly where tenant_id = %s and (quantity, events) <> (0, 0)"
         )
         _same({row[:4]: row[4:] for row in hours}, self.account.totals(_hour))
 
@@ -263,18 +337,20 @@ def _same(found: object, expected: object) -> None:
     assert found == expected, f"it is\n{found}\nbut by the rules\n{expected}"
 
 
-def _drawn(account: Account, since: int) -> list[tuple[str, dict[str, int]]]:
-    """What each thing that happened since drew, as the journal tells it."""
-    return [
-        (one.event.key, {bucket.kind: amount for bucket, amount in one.draws.items()})
-        for one in account.entries[since:]
-    ]
+def _some(counters: dict) -> dict:
+    return {name: amount for name, amount in counters.items() if amount}
+
+
+async def _nothing() -> None:
+    """Where there is nothing to end."""
 
 
 def _row(one: Entry) -> tuple:
     drawn = {bucket.kind: amount for bucket, amount in one.draws.items()}
-    own = [drawn.pop(kind, 0) for kind in ("included", "overage", "excess")]
-    return (one.at, *own, drawn or None)
+    own = [drawn.pop(kind, 0) for kind in OF_PLAN]
+    generations = [kind for kind in drawn if kind.startswith("rollover")]
+    carried = {str(number_of(kind)): drawn.pop(kind) for kind in generations}
+    return (one.at, *own, drawn or None, carried or None)
 
 
 def _hour(one: Entry) -> tuple:

@@ -23,6 +23,8 @@ class Terms(NamedTuple):
     up_to: int | None = 0
     """Overage past what is granted; 0 is none, None without end."""
     caps: tuple[Cap, ...] = ()
+    rollover: tuple[int, int] | None = None
+    """At most so much of what is left goes on, for so many periods."""
 
 
 DECIMALS = {"tokens": 0, "minutes": 1}
@@ -47,6 +49,10 @@ PLANS: Plans = {
         "tokens": Terms(100, "month", up_to=None),
         "minutes": Terms(90, "day", up_to=None, caps=(Cap(80, "hour"),)),
     },
+    "saver": {
+        "tokens": Terms(30, "month", up_to=10, rollover=(20, 2)),
+        "minutes": Terms(40, "day", rollover=(90, 3)),
+    },
     "daily": {
         "tokens": Terms(8, "day", "calendar", up_to=None, caps=(Cap(20, "hour"), Cap(45, "day"))),
     },
@@ -59,6 +65,50 @@ PLANS: Plans = {
         "minutes": Terms(30, "hour", "calendar", up_to=15, caps=(Cap(40, "hour"),)),
     },
 }
+
+
+EDITIONS: tuple[Plans, ...] = (
+    PLANS,
+    PLANS
+    | {
+        "team": {
+            "tokens": Terms(45, "month", up_to=5, caps=(Cap(40, "day"),)),
+            "minutes": Terms(0, "day", up_to=None),
+        },
+        "pro": {"tokens": Terms(20, "month", up_to=90), "minutes": Terms(60, "week")},
+    },
+    PLANS
+    | {
+        "team": {"tokens": Terms(8, "month", up_to=60), "minutes": Terms(70, "day", up_to=10)},
+        "saver": {
+            "tokens": Terms(55, "month", rollover=(40, 1)),
+            "minutes": Terms(25, "day", up_to=10, rollover=(20, 1)),
+        },
+    },
+)
+"""The catalogs that are published one after the other, in any order: versions of the same plans."""
+
+
+def versions() -> Plans:
+    """All plan versions, each by its plan and the first edition that has it: `pro#1`."""
+    return {
+        offered(number)[plan_id]: plan
+        for number, plans in enumerate(EDITIONS)
+        for plan_id, plan in plans.items()
+    }
+
+
+def offered(edition: int) -> dict[str, str]:
+    """The version of each plan in an edition."""
+    found = {}
+    for plan_id, plan in EDITIONS[edition].items():
+        first = [plans[plan_id] for plans in EDITIONS].index(plan)
+        found[plan_id] = f"{plan_id}#{first}"
+    return found
+
+
+def plan_of(version: str) -> str:
+    return version.partition("#")[0]
 
 
 def files(plans: Plans, fallback: str | None) -> dict[str, str]:
@@ -83,6 +133,9 @@ def _written(feature: str, terms: Terms) -> str:
     if terms.up_to != 0:
         end = "" if terms.up_to is None else f"upTo: {number(feature, terms.up_to)}, "
         fields.append(f'overage: {{{end}model: perUnit, unitAmount: "0.01"}}')
+    if terms.rollover is not None:
+        most, periods = terms.rollover
+        fields.append(f"rollover: {{max: {number(feature, most)}, intervals: {periods}}}")
     if terms.caps:
         caps = [
             f"{{limit: {number(feature, cap.limit)}, interval: {cap.interval}, per: {cap.per}}}"

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from service.clock import FixedClock
@@ -28,6 +28,18 @@ BEGINNINGS = (
     datetime(2049, 2, 27, 22, 15, tzinfo=UTC),
 )
 _numbers = count()
+HOUR, MOMENT = timedelta(hours=1), timedelta(seconds=1)
+SETTLED_LONG_AFTER = [
+    (acts.Use("reserve", "minutes", 6, None, None),),
+    (acts.Edge("minutes", 0, 2 * HOUR), acts.Expire(), acts.Edge("minutes", 0, 2 * HOUR)),
+    (acts.Settle(0, 5, nothing=False), acts.Fill("record", "minutes", "granted", 5, None)),
+]
+"""What a period has left to those after it is not used there, however long ago it ended."""
+CAPPED_A_MOMENT_AGO = [
+    (acts.Use("consume", "tokens", 15, None, None), acts.Edge("tokens", 0, MOMENT), acts.Wipe()),
+    (acts.Use("consume", "tokens", 10, None, timedelta(minutes=2)),),
+]
+"""A rebuild puts back what was counted in the hour that ended a moment ago: a use may still be of then."""
 
 
 @pytest.fixture(params=["free", None], ids=["with a fallback plan", "without"])
@@ -35,18 +47,20 @@ async def tenant(
     request: pytest.FixtureRequest, context: Context, clock: FixedClock, publish: Callable
 ) -> Callable[[datetime], SideBySide]:
     """Makes a tenant that nobody knows yet, on both sides, at an instant."""
-    await publish(terms.files(terms.PLANS, request.param))
+    editions = [(await publish(terms.files(plans, request.param))).hash for plans in terms.EDITIONS]
 
     def made(at: datetime) -> SideBySide:
         clock.at = at
-        real = Real(context, clock, f"model-{next(_numbers)}")
-        return SideBySide(real, Account(terms.PLANS, request.param, at))
+        real = Real(context, clock, f"model-{next(_numbers)}", editions=editions)
+        return SideBySide(real, Account(request.param, at))
 
     await certify.certify(context.pool, context.counters.link, now=BEGINNINGS[0])
     return made
 
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
+@example(at=BEGINNINGS[0], plan="saver", history=SETTLED_LONG_AFTER)
+@example(at=BEGINNINGS[0], plan="daily", history=CAPPED_A_MOMENT_AGO)
 @given(
     at=st.sampled_from(BEGINNINGS),
     plan=acts.plans,
