@@ -28,10 +28,12 @@ class Given(msgspec.Struct, gc=False):
     reach: tuple[int, int] | None = None
     """Of an allow the least and the most quantity with the same answer, once somebody asked for another."""
 
-    def again(self, engine: Engine, right: Right, request: Request) -> Decision | None:
-        """The decision as the answer to a request on the same counters, if it is one."""
+    def again(
+        self, engine: Engine, right: Right, request: Request, *, now: datetime, decision_id: str
+    ) -> Decision | None:
+        """The decision as the answer to a request of now on the same counters, if it is one."""
         if request == self.request:
-            return self.decision
+            return msgspec.structs.replace(self.decision, as_of=now, decision_id=decision_id)
         if not self.decision.allowed or self.decision.requested is None:
             return None
         if (request.entity_id, request.context) != (self.request.entity_id, self.request.context):
@@ -42,7 +44,8 @@ class Given(msgspec.Struct, gc=False):
         if not least <= request.quantity <= most:
             return None
         decimals = right.feature.decimals if right.feature else 0
-        return msgspec.structs.replace(self.decision, requested=quantity.render(request.quantity, decimals))
+        requested = quantity.render(request.quantity, decimals)
+        return msgspec.structs.replace(self.decision, requested=requested, as_of=now, decision_id=decision_id)
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):

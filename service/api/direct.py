@@ -87,12 +87,13 @@ async def serve(
     measures.request(route.method, route.path, 200, clock.monotonic_s() - began)
     extensions: Any = scope.get("extensions", _NONE)
     whole = extensions.get(exchange.WHOLE)
-    head, headers = _HEAD % (len(body), name), [_TYPE, _length(body), (b"x-request-id", name)]
+    head = _HEAD % (len(body), name)
     if route.acknowledges:
-        durability = context.config.durability.encode()
-        head += b"%s: %s\r\n" % (_DURABILITY, durability)
-        headers.append((_DURABILITY, durability))
+        head += b"%s: %s\r\n" % (_DURABILITY, context.config.durability.encode())
     if whole is None or not whole(head, body):
+        headers = [_TYPE, _length(body), (b"x-request-id", name)]
+        if route.acknowledges:
+            headers.append((_DURABILITY, context.config.durability.encode()))
         await _send(send, 200, headers, body)
 
 

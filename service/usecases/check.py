@@ -300,9 +300,8 @@ def _decided(
     standing, request, plain = case.standing, case.request, not (degraded or case.question.explain)
     given = standing.given
     if given is not None and plain and given.counted == found.values:
-        again = given.again(context.engine, standing.right, request)
+        again = given.again(context.engine, standing.right, request, now=now, decision_id=ids.DECISIONS.new())
         if again is not None:
-            again = msgspec.structs.replace(again, as_of=now, decision_id=ids.DECISIONS.new())
             if noted:
                 context.decisions.note(again, standing, request, given.levels)
             return again

@@ -148,7 +148,8 @@ def test_an_allow_is_given_again_only_for_what_would_be_allowed_alike(used, firs
     asked = Request(feature_id=on.feature_id, quantity=first)
     decision = decide.decide(engine, on, asked, levels, **STAMP)
     kept = Given((), asked, levels, decision)
-    again = kept.again(engine, on, Request(feature_id=on.feature_id, quantity=other))
+    asked = Request(feature_id=on.feature_id, quantity=other)
+    again = kept.again(engine, on, asked, now=plans.NOW, decision_id="dec_1")
     if again is not None:
         assert again == decided(on, other, levels)
 
