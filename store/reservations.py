@@ -51,9 +51,11 @@ async def keep(connection: postgres.Connection, acts: Sequence[Staged]) -> None:
         }
         await postgres.execute(connection, sql.insert, params)
     returned = [item for item in acts if item.event.kind in ("release", "expire")]
+    settled = [item for item in acts if item.event.kind == "settle"]
     await revisions.keep_shifts(connection, returned)
+    await revisions.keep_held_over(connection, [*returned, *settled])
     await _close(connection, returned)
-    await _close(connection, [item for item in acts if item.event.kind == "settle"])
+    await _close(connection, settled)
 
 
 async def _close(connection: postgres.Connection, ends: Sequence[Staged]) -> None:

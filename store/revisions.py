@@ -1,5 +1,6 @@
 """Revisions in Postgres: what became of events after they were booked, and who wanted it."""
 
+import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from store import audit, journal, keyspace, postgres, queries
-from store.journal import Revised
+from store.journal import Draw, Revised
 from store.staging import Staged
 
 sql = queries.Queries("revisions")
@@ -160,13 +161,49 @@ async def keep_shifts(connection: postgres.Connection, ends: Iterable[Staged]) -
     No event shows it, but sums of draws need it.
     """
     rows = [
-        _row(item, Revised(item.event.digest, 0, 0, reason="", actor="", request="", request_id=""))
+        _unseen(item, item.event.digest)
         for item in ends
         if any(
             (item.draw.included, item.draw.overage, item.draw.excess, item.draw.grants, item.draw.rollover)
         )
     ]
     await postgres.execute_each(connection, sql.insert, rows)
+
+
+async def keep_held_over(connection: postgres.Connection, ends: Iterable[Staged]) -> None:
+    """Keeps what was held when a period ended that leaves something to the next: it did not go on (R19).
+
+    Together the two rows are nothing; but the one is of the period's time, and the other is late.
+    """
+    rows = []
+    for item in ends:
+        event, held = item.event, item.event.held
+        if held is None or not event.late:
+            continue
+        for name, draw, booked_at in (
+            (b"held", held, event.event_at),
+            (b"returned", _negative(held), event.accepted_at),
+        ):
+            booked = msgspec.structs.replace(event, quantity=0, measured=0, accepted_at=booked_at)
+            digest = hashlib.sha256(name + event.reservation).digest()[:16]
+            rows.append(_unseen(msgspec.structs.replace(item, event=booked, draw=draw), digest))
+    await postgres.execute_each(connection, sql.insert, rows)
+
+
+def _negative(draw: Draw) -> Draw:
+    return Draw(
+        -draw.included,
+        -draw.overage,
+        -draw.excess,
+        tuple((grant, -amount) for grant, amount in draw.grants),
+        tuple((number, -amount) for number, amount in draw.rollover),
+    )
+
+
+def _unseen(item: Staged, digest: bytes) -> dict[str, object]:
+    """A row that no event shows."""
+    nothing = Revised(digest, 0, 0, reason="", actor="", request="", request_id="")
+    return _row(item, nothing) | {"digest": uuid.UUID(bytes=digest)}
 
 
 def _row(item: Staged, revised: Revised) -> dict[str, object]:

@@ -237,14 +237,15 @@ create table usage_events (
 ) partition by range (event_at);
 
 -- What changed about events after they were booked, by the event's instant: signed, below zero where units came back.
--- Of a release or expire how units that others used moved among the buckets when it came back.
+-- Of a release or expire how units that others used moved among the buckets when it came back. Of a reservation that
+-- ended late for what its period leaves to the next, what it had held: once as of its instant, and taken back when it ended.
 create table usage_revisions (
   tenant_id        text not null,
   event_at         timestamptz not null,           -- of the event
   digest           uuid not null,                  -- of the revision: of the event's, and its number
   event_digest     uuid not null,
   revision         integer not null,               -- the number that the event has since; 0 of release and expire
-  kind             text not null,                  -- amend, void; release, expire where units returned elsewhere
+  kind             text not null,                  -- amend, void; of reservations settle, release, expire
   feature_id       text not null,
   quantity_before  bigint not null,                -- scaled
   quantity         bigint not null,                -- since then; 0 if voided
