@@ -82,7 +82,7 @@ class Account(Carried):
             tuple((bucket, most) for _, bucket, most in sorted(rooms)),
             ENDLESS if bought is None else bought,
             span.end,
-            self.rolls_over(feature, at),
+            self.lasts(feature, at) > 0,
             tuple(links),
         )
 
@@ -258,8 +258,10 @@ class Account(Carried):
         window, feature = first.window, first.event.feature
         if window is None:
             return None
-        longest = period.LONGEST.get(window.interval)
-        if longest is not None and window.start + longest + KEPT <= now:
+        longest, lasts = period.LONGEST.get(window.interval), self.lasts(feature, first.at)
+        if window.interval == "year":
+            lasts = max(lasts, 1)
+        if longest is not None and window.start + (1 + lasts) * longest + KEPT <= now:
             return None
         layout = self.layout(feature, first.at)
         if layout.window != window:  # its periods lie otherwise by now: nothing more is given there

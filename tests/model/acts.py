@@ -263,7 +263,7 @@ chapters = st.one_of(
     st.tuples(uses, edges, uses | several, edges, fills),
     st.tuples(uses, st.builds(Wipe), st.builds(Again, which, st.booleans()), fills),
     st.tuples(fills, together, looks),
-    st.tuples(reserves, uses | fills, endings, fills),  # what is held while others use
+    st.tuples(reserves, fills, endings, looks, fills, looks),  # what is held while others use
     st.tuples(reserves, st.builds(Wipe) | gifts | moves, reserves, edges | waits, endings, endings),
     st.tuples(saves, uses, days, late | fills, days, late, fills, looks),  # what days leave to each other
     st.tuples(saves, reserves, days, endings, late, days, revisions | endings, fills),

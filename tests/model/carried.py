@@ -121,17 +121,18 @@ class Carried(Ledger):
             if one.late >= least and one.at <= by
         )
 
-    def rolls_over(self, feature: str, at: datetime) -> bool:
-        """Does anything roll over out of the period, by a plan that holds in it?"""
+    def lasts(self, feature: str, at: datetime) -> int:
+        """For how many periods a rest of the period may last, by a plan that holds in it; 0: it is gone."""
         place, span = self.standing(at), self.period(feature, at)
         if place is None or at >= place.subscription.ends:
-            return False
+            return 0
+        found = [0]
         for stretch in place.subscription.stretches:
             terms = self.plans[stretch.plan].get(feature)
             rolls = terms is not None and terms.rollover is not None
             if rolls and stretch.end > span.start and (span.end is None or stretch.start < span.end):
-                return True
-        return False
+                found.append(terms.rollover[1])
+        return max(found)
 
     def lateness(self, layout: Layout, now: datetime) -> int:
         """0 in its time, 1 after the end of the period, 2 after its seal; 0 where nothing rolls over."""

@@ -47,13 +47,15 @@ class Event(NamedTuple):
     """For how long it is reserved, if it is not used at once."""
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True)
+class Held:
     """The counter of what is held of a bucket; of kind `all`, of all buckets by reservations of a period."""
 
     bucket: Bucket
 
 
-class Late(NamedTuple):
+@dataclass(frozen=True)
+class Late:
     """The counter of what was late for a generation; of kind `late`, for the period's own buckets."""
 
     bucket: Bucket

@@ -143,6 +143,7 @@ class Real:
         """What became of it: revised, or the same as it was."""
         wish = revise.Wish(quantity=None if quantity is None else said(feature, quantity), reason="test")
         name = EventName(self.tenant_id, SERVICE, key)
+        await self.flush()
         try:
             before = await self._revisions()
             await revise.revise(self.context, ORDER, name, wish)

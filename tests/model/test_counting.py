@@ -35,6 +35,11 @@ SETTLED_LONG_AFTER = [
     (acts.Settle(0, 5, nothing=False), acts.Fill("record", "minutes", "granted", 5, None)),
 ]
 """What a period has left to those after it is not used there, however long ago it ended."""
+HELD_OVER = [
+    (acts.Use("reserve", "minutes", 6, None, None), acts.Edge("minutes", 0, 2 * HOUR), acts.Expire()),
+    (acts.Ask("minutes", 1, None, timedelta(0)), acts.Ask("minutes", 1, None, HOUR)),
+]
+"""What was held at the end of a period did not go on, though nobody used it; the past says the same."""
 CAPPED_A_MOMENT_AGO = [
     (acts.Use("consume", "tokens", 15, None, None), acts.Edge("tokens", 0, MOMENT), acts.Wipe()),
     (acts.Use("consume", "tokens", 10, None, timedelta(minutes=2)),),
@@ -60,6 +65,7 @@ async def tenant(
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
 @example(at=BEGINNINGS[0], plan="saver", history=SETTLED_LONG_AFTER)
+@example(at=BEGINNINGS[0], plan="saver", history=HELD_OVER)
 @example(at=BEGINNINGS[0], plan="daily", history=CAPPED_A_MOMENT_AGO)
 @given(
     at=st.sampled_from(BEGINNINGS),
