@@ -67,21 +67,22 @@ class Story:
         await self._good("POST", "/subscription", {"planId": plan})
         return ""
 
-    async def ask(self, quantity: str) -> str:
-        decision = await self._post("/v1/check", self._body(quantity))
+    async def ask(self, quantity: str, feature_id: str | None = None) -> str:
+        decision = await self._post("/v1/check", self._body(quantity, feature_id))
         return f"{'allowed' if decision['allowed'] else 'refused'}: {decision['reason']}"
 
-    async def use(self, quantity: str) -> str:
-        given = await self._post("/v1/consume", self._body(quantity) | {"serviceId": "page"})
-        return f"{'counted' if given['consumed'] else 'refused'}: {given['reason']}"
+    async def use(self, quantity: str, feature_id: str | None = None) -> str:
+        return await self._consumed(self._body(quantity, feature_id))
 
-    async def report(self, quantity: str, of: str | None = None) -> str:
-        event = self._body(quantity) | {"serviceId": "page"}
+    async def report(self, quantity: str, feature_id: str | None = None, of: str | None = None) -> str:
+        event = self._body(quantity, feature_id)
         if of is not None:
             event["timestamp"] = instant(of).isoformat()
-        told = await self._post("/v1/usage", event)
-        assert told["accepted"] == 1
-        return "accepted"
+        return await self._reported(event)
+
+    async def meet(self, how: str, name: str) -> str:
+        body = self._body("1", "users") | {"properties": {"user": name}}
+        return await (self._consumed(body) if how == "is" else self._reported(body))
 
     async def report_as(self, quantity: str, name: str) -> str:
         event = self._body(quantity) | {"serviceId": "page", "id": name}
@@ -134,8 +135,18 @@ class Story:
     async def wait(self) -> str:
         return ""
 
-    def _body(self, quantity: str) -> dict:
-        return {"tenantId": self._tenant_id, "featureId": FEATURE, "quantity": number(quantity)}
+    def _body(self, quantity: str, feature_id: str | None = None) -> dict:
+        feature_id = feature_id or FEATURE
+        return {"tenantId": self._tenant_id, "featureId": feature_id, "quantity": number(quantity)}
+
+    async def _consumed(self, body: dict) -> str:
+        given = await self._post("/v1/consume", body | {"serviceId": "page"})
+        return f"{'counted' if given['consumed'] else 'refused'}: {given['reason']}"
+
+    async def _reported(self, body: dict) -> str:
+        told = await self._post("/v1/usage", body | {"serviceId": "page"})
+        assert told["accepted"] == 1
+        return "accepted"
 
     async def _post(self, path: str, body: dict) -> dict:
         response = await self._api.post(path, json=body)
@@ -171,10 +182,10 @@ QUANTITY = r"([\d,]+)"
 INSTANT = r"(\d{4}-\d\d-\d\d(?: \d\d:\d\d)?)"
 ACTS = {
     r"subscribes to (\w+)": Story.subscribe,
-    rf"asks for {QUANTITY}": Story.ask,
-    rf"uses {QUANTITY}": Story.use,
-    rf"reports {QUANTITY}": Story.report,
-    rf"reports {QUANTITY} of {INSTANT}": Story.report,
+    rf"asks for {QUANTITY}(?: (seats))?": Story.ask,
+    rf"uses {QUANTITY}(?: (seats))?": Story.use,
+    rf"reports {QUANTITY}(?: (seats))?(?: of {INSTANT})?": Story.report,
+    r"(is|was) used by (\w+)": Story.meet,
     rf"is given {QUANTITY} until {INSTANT} as (\w+)": Story.give,
     r"(\w+) is voided": Story.void,
     rf"reports {QUANTITY} as (\w+)": Story.report_as,
