@@ -61,7 +61,12 @@ class SideBySide:
         return self.real.clock.now()
 
     async def perform(self, act: object) -> None:
-        """The act on both sides; then everything that can be seen is compared."""
+        """The act on both sides; then everything that can be seen is compared.
+
+        A right changes a second after what was before: what is taken back in its own instant has never been.
+        """
+        if isinstance(act, Give | Void | Change | Publish | Cancel | Resume):
+            self.real.clock.at += timedelta(seconds=1)
         await getattr(self, f"_{type(act).__name__.lower()}")(act)
         await self._agree()
 
@@ -117,7 +122,7 @@ class SideBySide:
         return status
 
     def _event(self, use: Use) -> Event:
-        at = None if use.late is None else self.now - use.late
+        at = None if use.late is None or use.how == "reserve" else self.now - use.late
         quantity = use.quantity if use.how == "record" else max(1, use.quantity)
         self._events += 1
         seconds = LASTS[self._events % len(LASTS)] + self._events if use.how == "reserve" else None
@@ -216,7 +221,6 @@ class SideBySide:
         expires = None if act.life is None else starts + act.life
         if expires is not None and expires <= self.now:
             return
-        self.real.clock.at += timedelta(milliseconds=1)  # ids of grants sort by it
         grant_id = await self.real.give(act.feature, act.quantity, act.priority, starts, expires)
         self.account.give(Grant(grant_id, act.feature, act.quantity, act.priority, starts, expires))
 
@@ -235,7 +239,6 @@ class SideBySide:
                 lambda: self.account.change(act.plan, at_renewal=act.at_renewal, now=self.now),
             )
         else:
-            self.real.clock.at += timedelta(seconds=1)  # no two subscriptions begin at one instant
             await self.real.start(act.plan)
             self.account.start(act.plan, self.now)
 
