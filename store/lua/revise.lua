@@ -27,10 +27,11 @@ if account.version < tonumber(redis.call('HGET', KEYS[3], account.tenant) or '0'
 if highest(account, caps) + math.max(more, change) > COUNTER_MAX then return 4 end
 
 local changed = {o = 0, x = 0}
+for b = 1, #account do changed[b] = 0 end
 local function take_part(drawn)
   book(account, drawn)
   changed.o, changed.x = changed.o + drawn.o, changed.x + drawn.x
-  for b = 1, #account do changed[b] = (changed[b] or 0) + drawn[b] end
+  for b = 1, #account do changed[b] = changed[b] + drawn[b] end
 end
 if account.key and back > 0 then take_part(give_back(account, own, back)) end
 if account.key and more > 0 then take_part(draw(account, more)) end
