@@ -231,6 +231,7 @@ async def decision_on(context: Context, asked: Asked, found: Found) -> Decision 
     counted = levels.of_use(asked.standing.right, asked.request.entity_id, found.levels)
     if found.outcome == "moved":
         asked.standing.granted_at, asked.standing.allowed = counted, None
+        context.rights.keep(asked.standing)  # another use may have put the right of its own instant there
         return None
     if found.outcome == "refused" and await _has_new_catalog(context, asked, found):
         return None
