@@ -35,6 +35,28 @@ SETTLED_LONG_AFTER = [
     (acts.Settle(0, 5, nothing=False), acts.Fill("record", "minutes", "granted", 5, None)),
 ]
 """What a period has left to those after it is not used there, however long ago it ended."""
+TWO_INSTANTS_AT_ONCE = [
+    (
+        acts.Wait(HOUR),
+        acts.Change("business", at_renewal=False),
+        acts.Fill("record", "tokens", "granted", 0, None),
+    ),
+    (acts.Change("pro", at_renewal=False),),
+    (
+        acts.Together(
+            (
+                acts.Use("consume", "tokens", 3, None, None),
+                acts.Use("consume", "tokens", 2, None, timedelta(minutes=2)),
+            )
+        ),
+    ),
+]
+"""Uses of before and after a change of plan at once, where both plans grant what was used of a larger one."""
+VOIDED_NOTHING = [
+    (acts.Give("tokens", 5, 50, timedelta(0), None), acts.Use("record", "tokens", 0, None, None)),
+    (acts.Revise(0, None), acts.Flush()),
+]
+"""An event that drew nothing is voided where there is more than one bucket."""
 HELD_OVER = [
     (acts.Use("reserve", "minutes", 6, None, None), acts.Edge("minutes", 0, 2 * HOUR), acts.Expire()),
     (acts.Ask("minutes", 1, None, timedelta(0)), acts.Ask("minutes", 1, None, HOUR)),
@@ -66,6 +88,8 @@ async def tenant(
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
 @example(at=BEGINNINGS[0], plan="saver", history=SETTLED_LONG_AFTER)
 @example(at=BEGINNINGS[0], plan="saver", history=HELD_OVER)
+@example(at=BEGINNINGS[0], plan="saver", history=TWO_INSTANTS_AT_ONCE)
+@example(at=BEGINNINGS[0], plan="free", history=VOIDED_NOTHING)
 @example(at=BEGINNINGS[0], plan="daily", history=CAPPED_A_MOMENT_AGO)
 @given(
     at=st.sampled_from(BEGINNINGS),
