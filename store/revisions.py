@@ -142,7 +142,7 @@ async def is_known(connection: postgres.Connection, tenant_id: str, digest: byte
 
 
 async def keep(connection: postgres.Connection, acts: Iterable[Staged]) -> None:
-    """Keeps revisions that are new, lets their events and hours show them, and writes their audit lines.
+    """Keeps revisions that are new, lets their events and sums show them, and writes their audit lines.
 
     All in the transaction of the flush: none of it is ever there without the rest (law 11).
     """
@@ -150,7 +150,7 @@ async def keep(connection: postgres.Connection, acts: Iterable[Staged]) -> None:
     if not revisions:
         return
     rows = [_row(item, item.event.revised) for item in revisions if item.event.revised is not None]
-    for query in (sql.insert, sql.apply, sql.add_to_hour):
+    for query in (sql.insert, sql.apply, sql.add_to_hour, sql.add_to_day):
         await postgres.execute_each(connection, query, rows)
     await audit.append_all(connection, [_line(item) for item in revisions])
 

@@ -301,6 +301,19 @@ create table usage_hourly (
   primary key (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
 );
 
+-- The same by the day, in UTC: a year of a tenant is read from it.
+create table usage_daily (
+  tenant_id        text not null,
+  feature_id       text not null,
+  day              date not null,
+  service_id       text not null,
+  entity_id        text not null,
+  plan_id          text not null,
+  quantity         numeric(38) not null,
+  events           bigint not null,
+  primary key (tenant_id, feature_id, day, service_id, entity_id, plan_id)
+);
+
 -- The counters of Redis as sums of flushed draws, by the same names: what a rebuild puts back.
 create table usage_counters (
   tenant_id        text not null,

@@ -124,7 +124,7 @@ async def store(connection: postgres.Connection, staged: Sequence[Staged], *, no
     horizon = partitions.months_before(month, 2)
     await postgres.execute(connection, sql.insert_keys, {"month": month, "horizon": horizon})
     stale = await postgres.scalars(connection, sql.stale_places, {})
-    for query in (sql.insert_events, sql.add_to_hours, sql.add_to_counters):
+    for query in (sql.insert_events, sql.add_to_rollups, sql.add_to_counters):
         await postgres.execute(connection, query, {})
     return [staged[place] for place in stale]
 

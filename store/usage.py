@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -85,6 +85,17 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str | None
     feature_id: str | None
 
+    @property
+    def days(self) -> tuple[datetime, datetime]:
+        """The whole days of UTC within it, as an instant and the one after them; a step of hours has none."""
+        first = _midnight(self.start + timedelta(days=1) - timedelta.resolution)
+        end = _midnight(self.end)
+        return (first, end) if self.step != "hour" and first < end else (self.start, self.start)
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
 
 async def seen(
     connection: postgres.Connection, ids: Sequence[tuple[str, bytes]], *, today: date
@@ -120,7 +131,9 @@ async def keep_rejected(connection: postgres.Connection, rejected: Sequence[Reje
 
 async def series(connection: postgres.Connection, span: Span, *, limit: int) -> list[Point]:
     """Usage by group and step, in that order; steps without usage are left out."""
-    params = msgspec.structs.asdict(span) | {"limit": limit}
+    start, end = span.days
+    days = {"days_start": start, "days_end": end, "first_day": start.date(), "day_after": end.date()}
+    params = msgspec.structs.asdict(span) | days | {"limit": limit}
     return await postgres.rows(connection, sql.series, params, Point)
 
 

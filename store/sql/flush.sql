@@ -63,12 +63,25 @@ select tenant_id, event_at, event_digest, service_id, event_id, feature_id, enti
   accepted_at, decided
 from staged_events where fresh and event_digest is not null;
 
--- name: add_to_hours
-insert into usage_hourly as u (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events)
-select tenant_id, feature_id, date_trunc('hour', event_at, 'UTC'), service_id, entity_id, plan_id, sum(measured), count(*)
-from staged_events where fresh and event_digest is not null
+-- name: add_to_rollups
+-- By the hour, and from the same sums by the day of UTC.
+with hours as materialized (
+  select tenant_id, feature_id, date_trunc('hour', event_at, 'UTC') as hour_at, service_id, entity_id, plan_id,
+    sum(measured) as quantity, count(*) as events
+  from staged_events where fresh and event_digest is not null
+  group by 1, 2, 3, 4, 5, 6
+),
+hourly as (
+  insert into usage_hourly as u (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events)
+  select tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events from hours
+  on conflict (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
+  do update set quantity = u.quantity + excluded.quantity, events = u.events + excluded.events
+)
+insert into usage_daily as u (tenant_id, feature_id, day, service_id, entity_id, plan_id, quantity, events)
+select tenant_id, feature_id, (hour_at at time zone 'UTC')::date, service_id, entity_id, plan_id, sum(quantity), sum(events)
+from hours
 group by 1, 2, 3, 4, 5, 6
-on conflict (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
+on conflict (tenant_id, feature_id, day, service_id, entity_id, plan_id)
 do update set quantity = u.quantity + excluded.quantity, events = u.events + excluded.events;
 
 -- name: add_to_counters

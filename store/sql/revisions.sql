@@ -23,6 +23,12 @@ where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s
   and hour_at = date_trunc('hour', %(event_at)s::timestamptz, 'UTC')
   and service_id = %(service_id)s and entity_id = %(entity_id)s and plan_id = %(plan_id)s;
 
+-- name: add_to_day
+update usage_daily set quantity = quantity + %(measured)s, events = events - %(voided)s::int
+where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s
+  and day = (%(event_at)s::timestamptz at time zone 'UTC')::date
+  and service_id = %(service_id)s and entity_id = %(entity_id)s and plan_id = %(plan_id)s;
+
 -- name: is_known
 -- Whether an id has ever come.
 select exists (select from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s);

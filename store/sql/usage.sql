@@ -24,13 +24,22 @@ insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)
 select * from unnest(%(tenants)s::text[], %(at)s::timestamptz[], %(slugs)s::text[], %(details)s::text[], %(events)s::jsonb[]);
 
 -- name: series
--- Usage by group and step, over whole hours. Steps without usage are left out.
+-- Usage by group and step, over whole hours: its whole days from the sums by the day, the rest before and after them
+-- from those by the hour. Steps without usage are left out.
 select case %(group_by)s when 'service' then service_id when 'entity' then entity_id when 'tenant' then tenant_id
     when 'plan' then plan_id else feature_id end as key,
-  date_trunc(%(step)s, hour_at, 'UTC') as at, sum(quantity)::text as quantity, sum(events)::bigint as events
-from usage_hourly
-where hour_at >= %(start)s and hour_at < %(end)s
-  and (%(tenant_id)s::text is null or tenant_id = %(tenant_id)s)
+  date_trunc(%(step)s, at, 'UTC') as at, sum(quantity)::text as quantity, sum(events)::bigint as events
+from (
+  select tenant_id, feature_id, service_id, entity_id, plan_id, day::timestamp at time zone 'UTC' as at, quantity, events
+  from usage_daily where day >= %(first_day)s and day < %(day_after)s
+  union all
+  select tenant_id, feature_id, service_id, entity_id, plan_id, hour_at, quantity, events
+  from usage_hourly where hour_at >= %(start)s and hour_at < %(days_start)s
+  union all
+  select tenant_id, feature_id, service_id, entity_id, plan_id, hour_at, quantity, events
+  from usage_hourly where hour_at >= %(days_end)s and hour_at < %(end)s
+) sums
+where (%(tenant_id)s::text is null or tenant_id = %(tenant_id)s)
   and (%(feature_id)s::text is null or feature_id = %(feature_id)s)
 group by 1, 2
 order by 1, 2

@@ -319,7 +319,7 @@ class SideBySide:
         return counter.window.interval == "never" or counter.window.start > self.now - LATE
 
     async def _is_kept(self) -> None:
-        """Postgres has the sums of all counters, every event with its draws, and the hours."""
+        """Postgres has the sums of all counters, every event with its draws, the hours and the days."""
         sums = await self.real.stored(
             b"select time_window, field, used from usage_counters where tenant_id = %s and used <> 0"
         )
@@ -339,6 +339,11 @@ class SideBySide:
             b"from usage_hourly where tenant_id = %s and (quantity, events) <> (0, 0)"
         )
         _same({row[:4]: row[4:] for row in hours}, self.account.totals(_hour))
+        days = await self.real.stored(
+            b"select feature_id, day, entity_id, plan_id, quantity::bigint, events "
+            b"from usage_daily where tenant_id = %s and (quantity, events) <> (0, 0)"
+        )
+        _same({row[:4]: row[4:] for row in days}, self.account.totals(_day))
 
 
 def _same(found: object, expected: object) -> None:
@@ -364,3 +369,7 @@ def _row(one: Entry) -> tuple:
 def _hour(one: Entry) -> tuple:
     hour = one.at.replace(minute=0, second=0, microsecond=0)
     return (one.event.feature, hour, one.event.entity or "", one.plan)
+
+
+def _day(one: Entry) -> tuple:
+    return (one.event.feature, one.at.date(), one.event.entity or "", one.plan)

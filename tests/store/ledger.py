@@ -73,7 +73,11 @@ async def stored(context: Context, tenant_id: str = "acme") -> tuple[int, int]:
     """Events and their sum as Postgres keeps them, read from the events; the rollups must agree."""
     async with postgres.transaction(context.pool) as connection:
         found = []
-        for table, count in (("usage_events", "count(*)"), ("usage_hourly", "sum(events)")):
+        for table, count in (
+            ("usage_events", "count(*)"),
+            ("usage_hourly", "sum(events)"),
+            ("usage_daily", "sum(events)"),
+        ):
             quantity = "measured" if table == "usage_events" else "quantity"
             cursor = await connection.execute(
                 f"select coalesce({count}, 0)::bigint, coalesce(sum({quantity}), 0)::bigint "
@@ -81,8 +85,8 @@ async def stored(context: Context, tenant_id: str = "acme") -> tuple[int, int]:
                 (tenant_id,),
             )
             found.append(await cursor.fetchone())
-    events, hourly = found
-    assert events == hourly
+    events, hourly, daily = found
+    assert events == hourly == daily
     return events
 
 

@@ -253,7 +253,8 @@ async def test_a_restored_postgres_takes_an_event_and_its_revisions_together(cou
     async with postgres.transaction(counting.pool) as connection:
         await connection.execute(b"update flush_cursors set last_id = '0-0'")
         await connection.execute(
-            b"truncate usage_events, usage_keys, usage_hourly, usage_counters, usage_revisions, audit"
+            b"truncate usage_events, usage_keys, usage_hourly, usage_daily, usage_counters, usage_revisions, "
+            b"audit"
         )
     await flush_all(counting)
     assert await revisions(counting) == before
@@ -262,7 +263,8 @@ async def test_a_restored_postgres_takes_an_event_and_its_revisions_together(cou
             await connection.execute(b"select quantity, measured, revision, voided from usage_events")
         ).fetchall()
         hours = await (await connection.execute(b"select quantity, events from usage_hourly")).fetchall()
-    assert (rows, hours) == ([(0, 0, 4, True)], [(0, 0)])
+        days = await (await connection.execute(b"select quantity, events from usage_daily")).fetchall()
+    assert (rows, hours, days) == ([(0, 0, 4, True)], [(0, 0)], [(0, 0)])
     assert await count(counting, "audit") == 3
     assert await sums(counting, ledger.month()) == {}
 
