@@ -80,6 +80,9 @@ async def add(connection: postgres.Connection, tenant_id: str, subscription: Sub
     }
     await postgres.execute(connection, _SQL.add, params)
     await _write_phases(connection, [Rewritten(tenant_id, None, subscription)])
+    if subscription.phases:
+        params["start"] = subscription.phases[0].start
+        await postgres.execute(connection, _SQL.open_account, params)
     await billing.write(connection, tenant_id, subscription.id, before=(), after=subscription.billing)
     return Held(subscription, 1)
 

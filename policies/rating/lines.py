@@ -5,7 +5,7 @@ from typing import Literal
 from policies.model import Noun
 from policies.period import Period
 
-Kind = Literal["plan", "addon", "overage", "minimum"]
+Kind = Literal["plan", "addon", "overage", "minimum", "carried"]
 
 
 class Line(Noun, frozen=True, kw_only=True):
@@ -13,6 +13,10 @@ class Line(Noun, frozen=True, kw_only=True):
 
     A price (`plan`, `addon`) is unitAmount * quantity * days / ofDays. `overage` is unitAmount * quantity, or
     unitAmount * packages, and flatAmount * flats. `minimum` is what its feature periods lacked of it in all.
+    `carried` came over from before, or goes over to the next invoice; no plan says it.
+
+    Where `billed` is not None, the line is an adjustment: its numbers say what there is by now, and its amount
+    is what that comes to, less what earlier invoices had charged for the same.
     """
 
     kind: Kind
@@ -52,3 +56,7 @@ class Line(Noun, frozen=True, kw_only=True):
     currency: str
     amount: int
     """In minor units."""
+    billed: int | None = None
+    """What earlier invoices charged for the same, in minor units."""
+    billed_quantity: int | None = None
+    """The quantity that they said; of a price the days."""

@@ -25,8 +25,17 @@ insert into subscriptions
 values
   (%(tenant_id)s, %(subscription_id)s, %(anchored_at)s, %(created_at)s, %(trial_ends_at)s)
 
+-- name: open_account
+-- From now on its periods are closed and billed.
+insert into billing_accounts (tenant_id, subscription_id, billed_from, closed_until)
+values (%(tenant_id)s, %(subscription_id)s, %(start)s, %(start)s)
+
 -- name: touch
--- Its next revision, after a change of its phases or its billing status.
+-- Its next revision, after a change of its phases or its billing status. Its billing period may end sooner by that.
+with woken as (
+  update billing_accounts set look_at = '-infinity'
+  where tenant_id = %(tenant_id)s and subscription_id = %(subscription_id)s
+)
 update subscriptions set revision = revision + 1
 where tenant_id = %(tenant_id)s and subscription_id = %(subscription_id)s
 returning revision
