@@ -1,4 +1,4 @@
-"""Invoices, their lines and credit notes, written once and never changed; beside them states and the ledger."""
+"""Invoices, their lines and credit notes, written once, never changed; beside them states and the ledger."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

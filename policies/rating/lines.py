@@ -15,8 +15,8 @@ class Line(Noun, frozen=True, kw_only=True):
     unitAmount * packages, and flatAmount * flats. `minimum` is what its feature periods lacked of it in all.
     `carried` came over from before, or goes over to the next invoice; no plan says it.
 
-    Where `billed` is not None, the line is an adjustment: its numbers say what there is by now, and its amount
-    is what that comes to, less what earlier invoices had charged for the same.
+    Where `billed` is not None, the line is an adjustment: its numbers say what there is by now, and its
+    amount is what that comes to, less what earlier invoices had charged for the same.
     """
 
     kind: Kind
