@@ -52,6 +52,8 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
             uses=uses,
         )
     finally:
+        if uses.payments is not None:
+            await uses.payments.close()
         await uses.snapshots.close()
         await link.close()
         await pool.close()

@@ -271,3 +271,21 @@ REPLAY_TENANTS: Final = 20
 """Tenants that a replay names; the rest is counted."""
 REPLAY_EXAMPLES: Final = 3
 """Decisions that a replay names of each kind of change."""
+
+# --- payment providers -----------------------------------------------------------------------------
+PAYMENT_TIMEOUT_S: Final = 10
+"""One request to a provider; far less than PUSH_LEASE_S, so that nobody takes over while it is under way."""
+PAYMENT_IN_FLIGHT: Final = 16
+"""Requests to a provider at once, by all our processes together; at 60 they were seen to be shed."""
+PAYMENT_LANE_RATE: Final = 20
+"""Requests of one kind a second: four fifths of what a provider takes."""
+PAYMENT_RATE: Final = 80
+"""Requests a second in all, with a live key."""
+PAYMENT_TEST_RATE: Final = 20
+"""The same with a test key."""
+PAYMENT_WAIT_S: Final = 5
+"""How long a request waits for its turn before it is put off."""
+NOTICE_BYTES: Final = 1024 * 1024
+"""One notice of a provider."""
+NOTICE_TOLERANCE_S: Final = 300
+"""How far the time at which a notice was signed may be from now, so that an old one cannot be sent again."""

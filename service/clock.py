@@ -35,3 +35,13 @@ class FixedClock:
 def monotonic_s() -> float:
     """Seconds for measuring durations and waits; says nothing about the date."""
     return time.monotonic()
+
+
+def real_now() -> datetime:
+    """The instant by the clock on the wall, also where the service's clock was moved: what others signed."""
+    return datetime.now(UTC)
+
+
+def real_ms() -> int:
+    """The same in milliseconds since 1970: what is spaced among several machines."""
+    return time.time_ns() // 1_000_000

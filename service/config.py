@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
+
+from integrations.stripe_billing import keys
 
 Durability = Literal["standard", "strict", "lossy"]
 
@@ -28,6 +30,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     postgres_connections: int = 8
     decision_log_sample: int = 100
     """Of allows one in so many is kept in the decision log; 1 keeps all, 0 none."""
+    stripe_key: str = ""
+    """Without one nothing is charged: billing stops at our own invoices."""
+    stripe_address: str = keys.ADDRESS
+    """Of the API; with a test key it may be a simulator on this machine."""
+    stripe_webhook_secret: str = ""
+    """Without one nothing is told to us, and what happens there is learnt by asking."""
+    stripe_webhook_secret_previous: str = ""
+    """Still taken, while the secret is being changed."""
+    test_clock: bool = False
+    """The service's clock may be moved; refused with a live key (R41)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -47,6 +59,7 @@ REQUIRED = ("database_url", "redis_url")
 _NUMBER = re.compile("[1-9][0-9]{0,3}")
 _OR_NONE = {"METERGATE_DECISION_LOG_SAMPLE"}
 """Numbers that may be 0."""
+_STRIPE: Final = ("stripe_address", "stripe_webhook_secret", "stripe_webhook_secret_previous")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -69,6 +82,7 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
         except _WrongError as error:
             findings.append(str(error))
     findings += _wrong_scheme(values)
+    findings += _wrong_payments(values)
     if values.get("durability", "standard") != "standard":
         findings.append("METERGATE_DURABILITY is to be standard: this version offers no other level")
     if findings:
@@ -113,6 +127,17 @@ def _wrong_scheme(values: Mapping[str, object]) -> list[str]:
     if redis and not redis.startswith(("redis://", "rediss://", "unix://")):
         findings.append("METERGATE_REDIS_URL is not a redis://, rediss:// or unix:// address")
     return findings
+
+
+def _wrong_payments(values: Mapping[str, object]) -> list[str]:
+    key = str(values.get("stripe_key", ""))
+    given = [name for name in _STRIPE if values.get(name)]
+    if not key:
+        names = " and ".join(f"METERGATE_{name.upper()}" for name in given)
+        return [f"{names} without METERGATE_STRIPE_KEY means nothing"] if given else []
+    secrets = tuple(str(values.get(name, "")) for name in _STRIPE[1:])
+    address = str(values.get("stripe_address", keys.ADDRESS))
+    return keys.wrong(key, address, secrets, test_clock=bool(values.get("test_clock")))
 
 
 def masked(url: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from integrations.payments import Payments
 from policies.engine import Engine
 from service.clock import Clock
 from service.config import Config
@@ -38,6 +39,8 @@ class Context:
     rights: Rights
     last_known: LastKnown
     decisions: DecisionLog
+    payments: Payments | None = None
+    """Who moves money; None: billing stops at our own invoices."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from policies import errors
 from policies.engine import Engine, Verdict
+from service import provider
 from service.clock import Clock, SystemClock
 from service.config import Config
 from service.context import Context
@@ -37,6 +38,8 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await context.decisions.close()
+        if context.payments is not None:
+            await context.payments.close()
         await context.snapshots.close()
         await redis.close()
         await pool.close()
@@ -60,6 +63,7 @@ def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.
         rights=Rights(),
         last_known=LastKnown(),
         decisions=DecisionLog(pool, sample=config.decision_log_sample),
+        payments=provider.connect(config, redis),
     )
 
 

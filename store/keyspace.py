@@ -22,12 +22,15 @@ from policies.period import Period
 # t:{s042}                          the shard's clock: the latest instant that a reservation was told
 # k:{s042}                          corrections that were applied: set of their ids
 # s:{s042}:<tenant>                 a tenant's snapshot at a version, so that a cold read spares Postgres
+# p:{pay}                           turns at the payment provider that are held: sorted set by their end (ms)
+# p:{pay}:<lane>                    up to when turns in a lane were given (ms)
 # catalog                           hash of the active catalog
 # rewritten                         run_id of the server whose append-only file was rewritten last
 
 SHARDS = 256
 REWRITTEN = "rewritten"
 CATALOG = "catalog"
+TURNS_HELD = "p:{pay}"
 MARK_BUCKETS = 4096
 """Per shard and day. At 100,000,000 events a day about 95 marks a bucket: a small listpack."""
 DAY_S = 86_400
@@ -111,6 +114,11 @@ def due(shard: int) -> str:
 def clock(shard: int) -> str:
     """The instant that reservations go by: it never runs back, whatever the clocks of those who write say."""
     return f"t:{tag(shard)}"
+
+
+def turns(lane: str) -> str:
+    """Up to when turns in a lane at the payment provider were given."""
+    return f"{TURNS_HELD}:{lane}"
 
 
 def corrected(shard: int) -> str:

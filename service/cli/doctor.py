@@ -9,7 +9,7 @@ from typing import Final
 import click
 import msgspec
 
-from service.cli import diagnose_postgres, diagnose_redis, settings, show
+from service.cli import diagnose_payments, diagnose_postgres, diagnose_redis, settings, show
 from service.cli.diagnosis import Diagnosis, ok, warning, wrong
 from service.clock import Clock, SystemClock
 from service.config import Config, ConfigError
@@ -19,7 +19,7 @@ _PREFIX: Final = "METERGATE_"
 _VARIABLES: Final = "variables"
 _CLOSE: Final = 0.8
 """How alike two names are, of 1, when one may be the other misspelt."""
-OTHERS: Final = ("METERGATE_KEY", "METERGATE_SERVER_USER", "METERGATE_TEST_CLOCK")
+OTHERS: Final = ("METERGATE_KEY", "METERGATE_SERVER_USER")
 """Variables that mean something beside those of `service.config`."""
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
@@ -60,6 +60,7 @@ def examine(data: Path | None, clock: Clock) -> Iterator[Diagnosis]:
     yield ok(_VARIABLES, f"{_source(data)} Durability: {config.durability}.")
     yield from diagnose_postgres.examine(config.database_url, clock)
     yield from diagnose_redis.examine(config, clock)
+    yield from diagnose_payments.examine(config)
 
 
 def _source(data: Path | None) -> str:

@@ -394,7 +394,8 @@ def test_the_doctor_finds_what_is_wrong_and_nothing_else(served):
         "fsync is off: a power cut can destroy the database. Switch it on."
     ]
     assert not [each for each in checks if each["status"] == "warning"]
-    assert "256 of 256 shards are open" in checks[-1]["detail"]
+    assert "256 of 256 shards are open" in checks[-2]["detail"]
+    assert checks[-1]["detail"].startswith("METERGATE_STRIPE_KEY is not set: nothing is charged")
 
 
 def test_the_doctor_names_every_setting_of_redis_that_loses_usage(served):

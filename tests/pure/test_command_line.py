@@ -237,11 +237,11 @@ def test_a_misspelt_variable_is_noticed(monkeypatch):
 
 def test_only_a_name_that_is_close_is_guessed_and_a_file_is_said_to_win(monkeypatch, tmp_path):
     (tmp_path / "url").write_text("redis://h")
-    monkeypatch.setenv("METERGATE_STRIPE_KEY", "x")
+    monkeypatch.setenv("METERGATE_COLOUR", "x")
     monkeypatch.setenv("METERGATE_REDIS_URL", "redis://other")
     monkeypatch.setenv("METERGATE_REDIS_URL_FILE", str(tmp_path / "url"))
     said = run("doctor", ends=1).output
-    assert "METERGATE_STRIPE_KEY means nothing to this version.\n" in said
+    assert "METERGATE_COLOUR means nothing to this version.\n" in said
     assert "METERGATE_REDIS_URL and METERGATE_REDIS_URL_FILE are both set; the file wins." in said
 
 

@@ -19,6 +19,7 @@ from service.usecases.fitting import Wanted
 from service.usecases.reservations import Told
 from store import keyspace, scripts
 from store.counters import Correction
+from store.turns import Rates, Turns
 from tests.conftest import NOW
 from tests.store import giving, ledger, test_meters
 from tests.store.ledger import ORDER, TOKENS, event, worker
@@ -46,6 +47,7 @@ async def story(context: Context) -> None:
         await revise.revise(context, ORDER, EventName("acme", "tests", event_id), wish)
     correction = Correction("c1", keyspace.shard_of("acme"), "acme", ledger.month(), f"{TOKENS}:i", 1)
     await context.counters.correct(correction.shard, [correction])
+    assert await Turns(context.counters.link, Rates(), real_ms=lambda: 1).take("invoices", "me") == 0
 
 
 async def story_of_levels(context: Context) -> None:

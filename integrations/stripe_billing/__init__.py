@@ -1,0 +1,1 @@
+"""Stripe behind our own verbs: the only package that knows its library."""
