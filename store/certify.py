@@ -18,6 +18,7 @@ from policies import limits
 from store import fitness, flush, journal, keyspace, postgres, queries
 from store.conversation import Command
 from store.counters import Counters
+from store.crash_points import crash_point
 from store.holds import Holds
 from store.link import Link, RedisAwayError
 from store.reservations import OpenLine
@@ -76,11 +77,14 @@ async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bo
         run_id, shards = await _closed(link)
         if not shards:
             return []
+        crash_point("certify-locked")
         if rewrite:
             await _rewrite_once(link, run_id)
         await _continue_streams(pool, link)
+        crash_point("certify-continued")
         while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
             pass
+        crash_point("certify-flushed")
         return await _rebuild(pool, link, shards, run_id, now=now)
 
 
@@ -96,6 +100,7 @@ async def _rewrite_once(link: Link, run_id: str) -> None:
     done = (await link.send([("GET", keyspace.REWRITTEN)])).values[0]
     if done != run_id.encode():
         await _rewrite_file(link)
+        crash_point("certify-rewritten")
         await Counters(link).send_all([("SET", keyspace.REWRITTEN, run_id)])
 
 
@@ -151,15 +156,18 @@ async def _rebuild(
     async with postgres.transaction(pool) as connection:
         drained = await _drained(connection, link, shards)
         await postgres.execute(connection, flush_sql.forget_corrections, {"shards": drained})
+    crash_point("certify-forgotten")
     async with postgres.transaction(pool) as connection:
         drained = await _drained(connection, link, drained)
         present, closed = await _closed(link)
         _same_run(present, run_id)
         ready = [shard for shard in drained if shard in closed]  # another one may have opened some
         await _put_all_back(connection, link, ready, now=now)
+        crash_point("certify-put-back")
         _same_run(link.run_id, run_id)
         fences: list[Command] = [("SET", keyspace.fence(shard), run_id) for shard in ready]
         await Counters(link).send_all(fences)
+        crash_point("certify-opened")
         return ready
 
 
@@ -188,6 +196,7 @@ async def _put_all_back(
     }
     counters = Counters(link)
     await _drop(link, frozenset(shards))
+    crash_point("certify-dropped")
     async for sums in _pages(connection, sql.counters, params, _Sum):
         await counters.send_all(_put_back(sums))
     async for versions in _pages(connection, sql.versions, params, _Version):

@@ -13,6 +13,7 @@ from store import journal, keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.conversation import Command, pack
 from store.counters import MARK_LIFE_S
+from store.crash_points import crash_point
 from store.link import Link, RedisAwayError
 from store.reading import FenceClosedError
 
@@ -124,6 +125,7 @@ class Uses:
     def deliver(self, run_id: str, values: list[Any]) -> None:
         """Tells every caller what became of its use."""
         del run_id
+        crash_point("consumed")
         catalog = values[0].decode() if isinstance(values[0], bytes) else None
         for batch, reply in zip(self._calls, values[1:], strict=True):
             if isinstance(reply, exceptions.ResponseError):

@@ -2,6 +2,7 @@
 
 from store import postgres, queries
 from store.counters import Correction, Counters
+from store.crash_points import crash_point
 
 sql = queries.Queries("flush")
 
@@ -23,6 +24,7 @@ async def apply_corrections(pool: postgres.Pool, counters: Counters) -> int:
                 continue
             waiting = await postgres.rows(connection, sql.pending_corrections, params, Correction)
             await counters.correct(shard, waiting)
+            crash_point("correction-sent")
             ids = [correction.correction_id for correction in waiting]
             applied += await postgres.execute(connection, sql.delete_corrections, {"ids": ids})
     return applied

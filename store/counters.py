@@ -12,6 +12,7 @@ from policies import limits
 from store import keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.conversation import Command
+from store.crash_points import crash_point
 from store.link import RUN_ID, Link, RedisAwayError, Replies
 from store.reading import FenceClosedError, Levels, Reader, Want
 
@@ -73,6 +74,7 @@ class Counters:
         calls = _calls(events)
         sent = [self.link.send([_record_command(shard, batch, now)], durable=True) for shard, batch in calls]
         replies = await asyncio.gather(*sent, return_exceptions=True)
+        crash_point("recorded")
         by_event: dict[int, RecordStatus] = {}
         for (_, batch), reply in zip(calls, replies, strict=True):
             by_event |= {

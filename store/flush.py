@@ -16,6 +16,7 @@ from policies import limits
 from store import journal, keyspace, postgres, queries, reservations, revisions, staging
 from store.conversation import Command
 from store.counters import Correction
+from store.crash_points import crash_point
 from store.journal import Entry
 from store.link import Link, RedisAwayError
 from store.staging import Staged
@@ -89,6 +90,7 @@ async def flush_once(
     cursors = [cursor for cursor in cursors if cursor.shard in shards]
     readings = await _read_journals(link, _rotated(cursors, now))
     full = [reading for reading in readings if reading.entries]
+    crash_point("flush-read")
     await _mark_idle(pool, readings, now)
     if not full:
         return Flushed()
@@ -130,7 +132,9 @@ async def _tip(link: Link, shard: int) -> str:
 
 async def _bring_over(pool: postgres.Pool, full: Sequence[Reading], now: datetime) -> Flushed:
     async with postgres.transaction(pool) as connection:
-        return await _commit_readings(connection, await _lock(connection, full), now=now)
+        flushed = await _commit_readings(connection, await _lock(connection, full), now=now)
+    crash_point("flush-committed")
+    return flushed
 
 
 async def _one_by_one(pool: postgres.Pool, full: Sequence[Reading], now: datetime) -> Flushed:
@@ -205,6 +209,7 @@ async def _mark_idle(pool: postgres.Pool, readings: Sequence[Reading], now: date
 async def _commit_readings(
     connection: postgres.Connection, readings: Sequence[Reading], *, now: datetime
 ) -> Flushed:
+    crash_point("flush-locked")
     staged, repeated = _stage(readings)
     stale: list[Staged] = []
     if staged:
@@ -218,7 +223,9 @@ async def _commit_readings(
     await _tell_mismatches(connection, duplicates, now)
     damaged = [(r.cursor.shard, entry) for r in readings for entry in r.entries if entry.damage]
     await _quarantine(connection, damaged, now)
+    crash_point("flush-kept")
     await _advance(connection, readings, now)
+    crash_point("flush-advanced")
     return Flushed(
         entries=sum(len(reading.entries) for reading in readings),
         events=len(staged) - len(stale),
@@ -323,5 +330,7 @@ async def trim(pool: postgres.Pool, link: Link, *, now: datetime) -> None:
     commands: list[Command] = [
         ("XTRIM", keyspace.journal(cursor.shard), "MINID", cursor.last_id) for cursor in cursors
     ]
+    crash_point("trim-noted")
     if commands:
         await link.send(commands)
+        crash_point("trimmed")

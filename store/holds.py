@@ -20,6 +20,7 @@ from store.accounts import Account
 from store.consuming import Found, Use
 from store.conversation import Command
 from store.counters import MARK_LIFE_S, Recording
+from store.crash_points import crash_point
 from store.journal import Draw, Hold, Line
 from store.link import RUN_ID, Link, Replies
 from store.reading import FenceClosedError
@@ -116,6 +117,7 @@ class Holds:
         Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it holds.
         """
         replies = await self._send([("GET", keyspace.CATALOG), _reserve_command(use, seconds, now)])
+        crash_point("reserved")
         catalog, stand = replies.values
         code, expires_at, *levels = stand
         active = catalog.decode() if isinstance(catalog, bytes) else None
@@ -140,6 +142,7 @@ class Holds:
         Errors: FenceClosedError; RedisAwayError, and then nobody knows.
         """
         (codes,) = (await self._send([_end_command(ends, now)])).values
+        crash_point("ended")
         return [_ENDS[code] for code in codes]
 
     async def tenants_due(self, *, now: datetime) -> list[str]:

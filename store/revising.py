@@ -11,6 +11,7 @@ from redis import exceptions
 from store import keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.counters import MARK_LIFE_S
+from store.crash_points import crash_point
 from store.link import RUN_ID, Link, RedisAwayError
 from store.reading import FenceClosedError
 
@@ -69,6 +70,7 @@ async def revise(link: Link, revising: Revising, *, now: datetime) -> Outcome:
     ]
     script = scripts.REVISE if revising.level is None else scripts.RELEVEL
     replies = await link.send([keys.call(script, RUN_ID, MARK_LIFE_S, *arguments)])
+    crash_point("revised")
     (reply,) = replies.values
     if isinstance(reply, exceptions.ResponseError):
         raise FenceClosedError if "FENCED" in str(reply) else RedisAwayError(str(reply))

@@ -23,7 +23,11 @@ class Script(msgspec.Struct, frozen=True):
 
 def load(name: str) -> Script:
     """The script in store/lua/<name>.lua, with the parts that it includes."""
-    text = _INCLUDE.sub(lambda found: _read("parts", f"{found[1]}.lua"), _read(f"{name}.lua"))
+    return of(name, _INCLUDE.sub(lambda found: _read("parts", f"{found[1]}.lua"), _read(f"{name}.lua")))
+
+
+def of(name: str, text: str) -> Script:
+    """The script of a text."""
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

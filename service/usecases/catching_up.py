@@ -10,6 +10,7 @@ from service.context import Context
 from service.usecases import record
 from service.usecases.record import Result
 from store import inbox, postgres
+from store.crash_points import crash_point
 from store.inbox import Identity, Waiting
 
 
@@ -28,6 +29,7 @@ async def carry_on(context: Context, now: datetime) -> int:
             if not waiting:
                 return total
             results, _ = await record.record(context, [one.event for one in waiting], waited=waiting)
+            crash_point("inbox-sent")
             by_identity = {one.identity: result for one, result in zip(waiting, results, strict=True)}
             taken = [key for key, one in by_identity.items() if one.status in ("accepted", "duplicate")]
             await inbox.mark_sent(connection, taken, now=now)

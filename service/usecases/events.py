@@ -9,7 +9,7 @@ import msgspec
 from policies import errors, quantity
 from service.context import Context
 from service.usecases import booking, past
-from store import postgres, revisions
+from store import inbox, postgres, revisions
 from store import usage as usage_store
 from store.revisions import RevisedEvent, StoredRevision
 from store.usage import Rejected, StoredEvent
@@ -125,19 +125,26 @@ async def rejected(context: Context, tenant_id: str | None, *, after: str, limit
 async def history(context: Context, name: EventName) -> EventHistory:
     """An event with what became of it, also one of a moment ago.
 
-    Errors: NotFoundError, ConflictError for one that is not kept any more; UnavailableError.
+    Errors: NotFoundError, ConflictError for one that is not kept any more; UnavailableError, also where it
+    may have been accepted without having come so far.
     """
-    await past.bring_over(context, name.tenant_id)
+    complete = await past.bring_over(context, name.tenant_id)
     await context.catalogs.refresh()
-    async with postgres.transaction(context.pool) as connection:
-        event = await find(connection, name)
+    try:
+        async with postgres.transaction(context.pool) as connection:
+            event = await find(connection, name)
+    except errors.NotFoundError:
+        if complete:
+            raise
+        raise _not_at_hand(name) from None
     return EventHistory(**msgspec.structs.asdict(of(context, event)), revisions=_versions(event, context))
 
 
 async def find(connection: postgres.Connection, name: EventName) -> RevisedEvent:
     """The event of a name.
 
-    Errors: NotFoundError; ConflictError for one that is not kept any more.
+    Errors: NotFoundError; ConflictError for one that is not kept any more; UnavailableError for one that was
+    accepted while Redis was away, and waits to be counted.
     """
     digest = booking.identity(name.tenant_id, name.service_id, name.event_id)
     found = await revisions.find(connection, name.tenant_id, digest)
@@ -148,9 +155,16 @@ async def find(connection: postgres.Connection, name: EventName) -> RevisedEvent
             f'"{name.event_id}" of "{name.service_id}" stands for no event: it is not kept any more, '
             "or was reserved and not used."
         )
+    if await inbox.known(connection, [(name.tenant_id, digest)]):
+        raise _not_at_hand(name)
     raise errors.NotFoundError(
         f'The tenant "{name.tenant_id}" has no event "{name.event_id}" of "{name.service_id}".'
     )
+
+
+def _not_at_hand(name: EventName) -> errors.UnavailableError:
+    told = f'The event "{name.event_id}" of "{name.service_id}" is not at hand yet.'
+    return errors.UnavailableError(told, retry_after_s=2)
 
 
 def of(context: Context, event: RevisedEvent) -> EventView:

@@ -8,6 +8,7 @@ from policies import errors
 from service.context import Context
 from store import inbox, postgres
 from store import usage as usage_store
+from store.crash_points import crash_point
 from store.inbox import Identity, Waiting
 
 Kept = Literal["accepted", "duplicate", "mismatch"]
@@ -23,9 +24,11 @@ async def keep(context: Context, waiting: Sequence[Waiting], now: datetime) -> d
         if await inbox.is_full(connection):
             raise errors.UnavailableError("Too much usage waits to be counted.", retry_after_s=60)
         kept = await inbox.keep(connection, list(first.values()), now=now)
+        crash_point("inbox-kept")
         lacking = first.keys() - kept
         known = await inbox.known(connection, lacking)
         known |= await usage_store.seen(connection, list(lacking), today=now.date())
+    crash_point("inbox-committed")
     found: dict[Identity, Kept] = dict.fromkeys(kept, "accepted")
     for identity in lacking:
         same = known.get(identity) == first[identity].fingerprint

@@ -10,6 +10,8 @@ from jobs import inbox as job
 from policies import errors, limits
 from service import wiring
 from service.context import Context
+from service.usecases import events, revise
+from service.usecases.events import EventName
 from store import flush, postgres, usage
 from store.reading import Want
 from tests.conftest import NOW
@@ -148,3 +150,29 @@ async def test_a_use_that_an_outage_denies_is_not_counted_later(counting: Contex
     async with without_redis(counting) as away:
         assert not (await use(away, 1, 40)).consumed
     assert await waiting(counting) == 0
+
+
+async def test_what_waits_can_be_asked_for_and_changed_later_and_is_not_said_to_be_unknown(counting: Context):
+    """It was accepted; it only has not come so far."""
+    name, wish = EventName("acme", "tests", "e1"), revise.Wish(quantity=1, reason="wrong")
+    async with without_redis(counting) as away:
+        await statuses(away, event(1, 30))
+        with pytest.raises(errors.UnavailableError):
+            await events.history(away, name)
+    with pytest.raises(errors.UnavailableError):
+        await events.history(counting, name)
+    with pytest.raises(errors.UnavailableError):
+        await revise.revise(counting, ledger.ORDER, name, wish)
+    await count_what_waits(counting)
+    assert (await events.history(counting, name)).quantity == 30
+    await revise.revise(counting, ledger.ORDER, name, wish)
+    assert await levels(counting) == (1, 0, 0)
+
+
+async def test_without_redis_nobody_can_say_that_there_is_no_event(counting: Context):
+    await statuses(counting, event(1, 30))
+    async with without_redis(counting) as away:
+        with pytest.raises(errors.UnavailableError):
+            await events.history(away, EventName("acme", "tests", "e1"))
+    with pytest.raises(errors.NotFoundError):
+        await events.history(counting, EventName("acme", "tests", "e2"))

@@ -1,0 +1,89 @@
+"""Kills parts of an instance in the middle of its work, over and over, and looks for usage that is wrong."""
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from scripts.crashing import run as runs
+from scripts.crashing.nemesis import Deck
+from scripts.crashing.run import Outcome, Plan
+from store.crash_points import POINTS
+
+ROUND_S: Final = 60.0
+"""One run; then another world, with the next seed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs for so many minutes; 0 if nothing was found, 1 otherwise."""
+    given = _parser().parse_args(arguments)
+    seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
+    deck = Deck()
+    outcomes: list[Outcome] = []
+    until = time.monotonic() + given.minutes * 60
+    while (left := until - time.monotonic()) > 0 or not outcomes:
+        plan = Plan(seconds=min(ROUND_S, max(left, 5.0)))
+        outcome = runs.run(plan, seed + len(outcomes), deck, _say)
+        outcomes.append(outcome)
+        if not given.json:
+            _show(seed + len(outcomes) - 1, outcome)
+        if not outcome.verdict.sound:
+            _say("\n".join(outcome.verdict.examples))
+            break
+    told = summary(seed, outcomes, deck)
+    print(msgspec.json.encode(told).decode() if given.json else _lines(told))
+    return 0 if runs.total(outcomes).sound else 1
+
+
+def summary(seed: int, outcomes: Sequence[Outcome], deck: Deck) -> dict[str, Any]:
+    """What all runs came to."""
+    verdict = runs.total(outcomes)
+    found = msgspec.to_builtins(verdict)
+    examples = found.pop("examples")
+    cuts = {outcome.power_cuts for outcome in outcomes} - {""}
+    return {
+        "kills": runs.kills(outcomes).total(),
+        **found,
+        "seed": seed,
+        "runs": len(outcomes),
+        "killed": dict(runs.kills(outcomes)),
+        "crashPoints": f"{len(deck.reached)} of {len(POINTS)}",
+        "notReached": [point for point in POINTS if not deck.reached[point]],
+        "pairs": len(deck.pairs),
+        "restS": round(max(outcome.rest_s for outcome in outcomes), 1),
+        "powerCuts": f"none: {'; '.join(cuts)}" if cuts else "simulated",
+        "examples": examples,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long; 5 if it is not said")
+    parser.add_argument("--seed", type=int, help="of what goes wrong when; else one is drawn, and told")
+    parser.add_argument("--json", action="store_true", help="one line of JSON in the end, and nothing else")
+    return parser
+
+
+def _show(seed: int, outcome: Outcome) -> None:
+    verdict = outcome.verdict
+    _say(
+        f"seed {seed}: {sum(outcome.kills.values())} kills, {verdict.acknowledged:,} acknowledged, "
+        f"{verdict.lost} lost, {verdict.doubled} doubled, {verdict.over_admitted} over limits; "
+        f"{'sound' if verdict.sound else 'NOT SOUND'}, at rest after {outcome.rest_s:.1f} s"
+    )
+
+
+def _lines(told: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in told.items())
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

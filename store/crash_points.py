@@ -1,0 +1,73 @@
+"""Named instants at which a test may end or stop this process: between steps that must hold by themselves.
+
+They do nothing unless the environment names one of them, which only `scripts/crash` and the tests do:
+`METERGATE_CRASH_POINT=flush-committed` kills the process when it passes there, `flush-committed:3` when it
+does so for the third time, and `flush-committed:3:stop` stops it there, until it is told to go on.
+"""
+
+import os
+import signal
+from typing import Final, Literal, get_args
+
+Point = Literal[
+    # the flush (store/flush.py)
+    "flush-read",  # journals were read, nothing is locked
+    "flush-locked",  # the cursors are ours
+    "flush-kept",  # events are written, nothing is committed, the cursors stand
+    "flush-advanced",  # the cursors are moved, nothing is committed
+    "flush-committed",  # all of it is committed
+    "trim-noted",  # what may go is noted, nothing is gone
+    "trimmed",  # it is gone
+    # duplicates that Redis had counted (store/corrections.py)
+    "correction-sent",  # the counters came down, Postgres still has the correction
+    # a server that is new (store/certify.py)
+    "certify-locked",  # one certifier, nothing done
+    "certify-rewritten",  # the file is rewritten, nothing says so
+    "certify-continued",  # streams give ids past their cursors
+    "certify-flushed",  # journals are in Postgres
+    "certify-forgotten",  # corrections are gone, counters as they were
+    "certify-dropped",  # counters are gone
+    "certify-put-back",  # they are back, the fences closed
+    "certify-opened",  # the fences are open, nothing is committed
+    # acts of a request (store/counters.py, consuming.py, holds.py, revising.py)
+    "recorded",  # the journal has it, nobody was told
+    "consumed",
+    "reserved",
+    "ended",
+    "revised",
+    # usage that waits in Postgres (service/usecases/inbox.py, catching_up.py)
+    "inbox-kept",  # written, not committed
+    "inbox-committed",  # committed, nobody was told
+    "inbox-sent",  # the scripts have it, its row is as it was
+]
+POINTS: Final[tuple[Point, ...]] = get_args(Point)
+VARIABLE: Final = "METERGATE_CRASH_POINT"
+
+
+class Armed:
+    """The point that this process is to end or stop at, and at which pass."""
+
+    def __init__(self, told: str) -> None:
+        name, _, rest = told.partition(":")
+        passes, _, act = rest.partition(":")
+        if name not in POINTS or not (passes or "1").isdecimal() or act not in ("", "stop"):
+            raise ValueError(f"{VARIABLE} names no crash point: {told}")
+        self.name = name
+        self.signal = signal.SIGSTOP if act == "stop" else signal.SIGKILL
+        self._left = int(passes or "1")
+
+    def passed(self, name: Point) -> None:
+        """One pass of a point."""
+        if name == self.name:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), self.signal)
+
+
+_armed: Final = Armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+
+
+def crash_point(name: Point) -> None:
+    """Nothing, unless the environment named this point when the process began."""
+    if _armed is not None:
+        _armed.passed(name)
