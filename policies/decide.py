@@ -316,6 +316,8 @@ def _reason(asked: Asked) -> ReasonLine:
         return ReasonLine(policy_id=None, source=source, reason=right.absence, message=text)
     policy, clause = _failed(asked)
     reason = cedar.failure(clause, right.billing_status)
+    if reason == "subscription_ended" and right.ended_with_trial:
+        reason = "trial_ended"
     text = message.sentence(reason, msgspec.structs.replace(case, cap=clause.cap))
     return ReasonLine(policy_id=policy.id, source=_source(right, clause.source), reason=reason, message=text)
 

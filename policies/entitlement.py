@@ -90,6 +90,7 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     billing: tuple[BillingFact, ...] = ()
     """The fact behind the status, and those that are to come; none once the subscription is over."""
     trial: bool
+    ended_with_trial: bool = False
     metadata: dict[str, str] = {}
     guards: tuple[Guard, ...] = ()
     """Those whose scope the feature is in."""
@@ -160,6 +161,7 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         billing_status=place.billing_status,
         billing=place.billing,
         trial=place.trial,
+        ended_with_trial=place.held is not None and subscription.ended_with_trial(place.held, at),
         metadata=snapshot.metadata,
         guards=guards_of(offer, feature_id),
         addons=held_addons,

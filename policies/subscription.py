@@ -145,6 +145,12 @@ def in_trial(subscription: Subscription, at: datetime) -> bool:
     )
 
 
+def ended_with_trial(subscription: Subscription, at: datetime) -> bool:
+    """Was it over with its trial, so that it was never paid for?"""
+    end = ends_at(subscription)
+    return end is not None and end == subscription.trial_ends_at and end <= at
+
+
 def billing_period(subscription: Subscription, interval: BillingInterval, now: datetime) -> Period:
     """The billing period that contains `now`; of a pending subscription its first one."""
     at = max(now, subscription.phases[0].start) if subscription.phases else now

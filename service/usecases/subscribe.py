@@ -106,12 +106,14 @@ async def change(context: Context, order: Order, tenant_id: str, move: Move) -> 
 async def cancel(context: Context, order: Order, tenant_id: str, *, when: CancelWhen) -> Reply:
     """Ends the subscription, now or with its billing period; a pending one never begins.
 
+    During a trial it ends with the trial, so that nothing is ever charged.
+
     Errors: NotFoundError, PreconditionError, ConflictError.
     """
 
     async def apply(held: Subscription, now: datetime) -> Subscription:
         subscription.permit(held, "cancel", now)
-        at = now if when == "now" else await _renewal(context, held, now)
+        at = now if when == "now" else await _paid_until(context, held, now)
         return subscription.cancel(held, at_effective=at, now=now)
 
     request = (tenant_id, when)
@@ -242,6 +244,13 @@ async def _renewal(context: Context, held: Subscription, now: datetime) -> datet
     end = (await subscription_view.billing_period(context, held, now)).end
     assert end is not None  # no plan is billed `never`
     return end
+
+
+async def _paid_until(context: Context, held: Subscription, now: datetime) -> datetime:
+    if subscription.in_trial(held, now):
+        assert held.trial_ends_at is not None  # or it would not run
+        return held.trial_ends_at
+    return await _renewal(context, held, now)
 
 
 async def lock_open_tenant(connection: postgres.Connection, tenant_id: str) -> None:

@@ -118,7 +118,7 @@ async def test_a_trial_owes_nothing(shop, clock):
     answer = await previewed(shop)
     assert told(answer) == [("plan", "Pro, 16 of 30 days", 2_613)]
     clock.at = NOW + 13 * DAY
-    await good(shop, "POST", "/subscription/cancel", {"when": "now"})
+    await good(shop, "POST", "/subscription/cancel", {"when": "periodEnd"})  # which is that of the trial
     assert (await previewed(shop))["lines"] == []
 
 

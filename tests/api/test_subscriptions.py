@@ -178,6 +178,15 @@ async def test_a_cancel_is_at_the_end_of_the_period_unless_told_otherwise(acme, 
     assert (view["state"], view["planId"], view["currentPeriod"]) == ("ended", "pro", None)
 
 
+async def test_a_trial_that_is_cancelled_ends_with_the_trial(acme, clock):
+    ends = instant(clock.at + 14 * DAY)
+    assert (await subscribed(acme, trial=True))["trialEndsAt"] == ends
+    clock.at += 3 * DAY
+    assert (await act(acme, "cancel"))["endsAt"] == ends
+    clock.at += 11 * DAY
+    assert (await acme.get(SUBSCRIPTION)).json()["state"] == "ended"
+
+
 async def test_a_scheduled_end_is_taken_back_by_resume(acme):
     first = await subscribed(acme)
     await act(acme, "cancel")

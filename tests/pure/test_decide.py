@@ -220,6 +220,13 @@ def test_every_answer_on_a_metered_feature_says_why(status, trial, levels, quant
     assert decision.message == decision.reasons[0].message == sentence
 
 
+def test_a_subscription_that_ended_with_its_trial_is_told_from_one_that_was_paid_for():
+    right = msgspec.structs.replace(plans.right(plans.PRO_TOKENS, status="ended"), ended_with_trial=True)
+    decision = ask(right, 1, FULL, entity_id="user-1")
+    assert (decision.outcome, decision.reason) == ("denied", "trial_ended")
+    assert decision.message == "The trial of Pro has ended"
+
+
 FOREVER = Period(plans.NOW, None)
 
 

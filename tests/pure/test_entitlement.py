@@ -127,6 +127,15 @@ def test_a_trial_runs_until_its_end():
     assert not right(held, at=T0 + 14 * DAY).trial
 
 
+@pytest.mark.parametrize(("ended", "with_trial"), [(14 * DAY, True), (9 * DAY, False), (20 * DAY, False)])
+def test_what_ended_at_the_end_of_its_trial_was_never_paid_for(ended, with_trial):
+    held = subscribed((PRO, T0, T0 + ended), trial_ends_at=T0 + 14 * DAY)
+    assert right(held, at=T0 + ended).ended_with_trial is with_trial
+    assert right(held, at=T0).ended_with_trial is False
+    without = subscribed((PRO, T0, T0 + ended))
+    assert right(without, at=T0 + ended).ended_with_trial is False
+
+
 # --- absence -------------------------------------------------------------------------------------
 
 
