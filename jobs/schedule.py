@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from jobs import announce, expire, flush, housekeep, inbox
+from jobs import announce, close, expire, flush, housekeep, inbox, overdue
 from jobs.context import JobContext
 from policies import limits
 
@@ -24,5 +24,7 @@ JOBS: Final = (
     Job(name="inbox", every_s=1.0, run=inbox.run),
     Job(name="announce", every_s=1.0, run=announce.run),
     Job(name="expire", every_s=1.0, run=expire.run),
+    Job(name="close", every_s=60.0, run=close.run),
+    Job(name="overdue", every_s=60.0, run=overdue.run),
     Job(name="housekeep", every_s=60.0, run=housekeep.run),
 )

@@ -124,6 +124,16 @@ OVERRIDES_CARRIED: Final = 400
 """Overrides in one snapshot: all that hold, and as many again for late events."""
 FACTS_BACK_DAYS: Final = EVENT_AGE_DAYS + 5
 """How long a grant or an override stays in the snapshot after its end: late events are weighed by it."""
+CLOSE_GRACE_LEAST_S: Final = 300
+"""How long after its end a billing period stays open for late events, at least: clocks differ by less."""
+CLOSE_DUE: Final = 20_000
+"""Tenants whose periods one look at what is due finds; those that remain are found by the next."""
+CLOSE_BATCH: Final = 100
+"""Tenants of one shard whose periods one transaction closes: a fraction of a second without a flush there."""
+OVERDUE_BATCH: Final = 1_000
+"""Invoices that one run finds overdue; the next finds the rest."""
+CLOSE_AGAIN_S: Final = 3_600
+"""After which a period is tried again that could not be closed."""
 
 # --- catalog -------------------------------------------------------------------------------------
 CATALOG_FILE_BYTES: Final = 1_000_000

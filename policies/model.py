@@ -148,6 +148,8 @@ class PlanVersion(Noun, frozen=True, gc=True, weakref=True):
     trial_days: int | None = None
     grace_days: int = 0
     restricted_days: int = 0
+    due_days: int | None = None
+    """How long an invoice may wait for its payment; None: the plan does not say, so none is overdue."""
 
 
 class AddonVersion(Noun, frozen=True):

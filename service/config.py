@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from integrations.stripe_billing import keys
+from policies import limits
 
 Durability = Literal["standard", "strict", "lossy"]
 
@@ -40,6 +41,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Still taken, while the secret is being changed."""
     test_clock: bool = False
     """The service's clock may be moved; refused with a live key (R41)."""
+    invoice_grace_minutes: int = 60
+    """How long after its end a billing period stays open for events that come late; at least 5."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -85,6 +88,9 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
     findings += _wrong_payments(values)
     if values.get("durability", "standard") != "standard":
         findings.append("METERGATE_DURABILITY is to be standard: this version offers no other level")
+    least = limits.CLOSE_GRACE_LEAST_S // 60
+    if int(str(values.get("invoice_grace_minutes", least))) < least:
+        findings.append(f"METERGATE_INVOICE_GRACE_MINUTES is to be {least} or more")
     if findings:
         raise ConfigError(findings)
     return msgspec.convert(values, Config)

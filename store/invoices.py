@@ -56,6 +56,8 @@ class Invoice(Issued, frozen=True, kw_only=True):
     paid: int
     credited: int
     returned: int
+    overdue_at: datetime | None
+    """When its being overdue was told to its subscription."""
     reason: str
     revision: int
 
@@ -123,6 +125,11 @@ class _Balance(msgspec.Struct, frozen=True):
     amount: int
 
 
+class _Name(msgspec.Struct, frozen=True):
+    tenant_id: str
+    invoice_id: str
+
+
 class _Row(Issued, frozen=True, kw_only=True):
     """As the driver reads it: with JSON that is not looked into yet."""
 
@@ -132,6 +139,7 @@ class _Row(Issued, frozen=True, kw_only=True):
     paid: int
     credited: int
     returned: int
+    overdue_at: datetime | None
     reason: str
     revision: int
 
@@ -233,6 +241,31 @@ async def write_standing(
     whose: dict[str, object] = {"tenant_id": invoice.tenant_id, "invoice_id": invoice.invoice_id}
     (revision,) = await postgres.scalars(connection, _SQL.write_state, whose | changed)
     return msgspec.structs.replace(invoice, revision=revision, **changed)
+
+
+async def newly_overdue(
+    connection: postgres.Connection, now: datetime, *, limit: int
+) -> list[tuple[str, str]]:
+    """Tenant and id of open invoices whose day has passed without its being told."""
+    found = await postgres.rows(connection, _SQL.newly_overdue, {"now": now, "limit": limit}, _Name)
+    return [(one.tenant_id, one.invoice_id) for one in found]
+
+
+async def note_overdue(connection: postgres.Connection, invoice: Invoice, at: datetime) -> None:
+    """That a locked invoice is overdue is told to its subscription."""
+    params = {"tenant_id": invoice.tenant_id, "invoice_id": invoice.invoice_id, "at": at}
+    await postgres.execute(connection, _SQL.note_overdue, params)
+
+
+async def others_overdue(connection: postgres.Connection, invoice: Invoice) -> int:
+    """How many other invoices of its subscription are overdue and not paid."""
+    params = {
+        "tenant_id": invoice.tenant_id,
+        "subscription_id": invoice.subscription_id,
+        "invoice_id": invoice.invoice_id,
+    }
+    found: list[int] = await postgres.scalars(connection, _SQL.others_overdue, params)
+    return found[0]
 
 
 async def add_credit_note(connection: postgres.Connection, note: CreditNote) -> None:

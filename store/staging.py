@@ -1,17 +1,20 @@
 """Staging: events go through temporary tables, where the database tells new ones from known ones."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 
+from policies import limits
 from policies.rollover import SEALED
 from store import journal, keyspace, partitions, postgres, queries
 from store.journal import Draw, JournalEvent, Kind
 
 sql = queries.Queries("flush")
 
+_MAYBE_BILLED: Final = timedelta(seconds=limits.CLOSE_GRACE_LEAST_S) / 2
+"""No billing period that ended later than so long ago is closed; half of its grace is left to clocks."""
 _NO_EVENTS: Final[frozenset[Kind]] = frozenset({"reserve", "release", "expire", "amend", "void"})
 
 
@@ -126,6 +129,8 @@ async def store(connection: postgres.Connection, staged: Sequence[Staged], *, no
     stale = await postgres.scalars(connection, sql.stale_places, {})
     for query in (sql.insert_events, sql.add_to_rollups, sql.add_to_counters):
         await postgres.execute(connection, query, {})
+    if any(journal.instant(item.event.event_at) < now - _MAYBE_BILLED for item in staged):
+        await postgres.execute(connection, sql.note_late, {})
     return [staged[place] for place in stale]
 
 

@@ -176,6 +176,7 @@ def _plan(file: PlanFile, features: dict[str, model.Feature]) -> model.PlanVersi
         trial_days=plan.trial.days if plan.trial else None,
         grace_days=(plan.grace.days or 0) if plan.grace else 0,
         restricted_days=(plan.restricted.days or 0) if plan.restricted else 0,
+        due_days=plan.due.days if plan.due else None,
     )
     return msgspec.structs.replace(bare, version=f"{plan.plan}@{content_hash(bare)[:8]}")
 

@@ -73,6 +73,10 @@ class PlanSource(Record, frozen=True):
         DaysSource | None,
         Field(RecordOf(DaysSource), "Included quantities only, after grace; then suspended."),
     ] = None
+    due: Annotated[
+        DaysSource | None,
+        Field(RecordOf(DaysSource), "When an invoice is to be paid; then it is overdue, and grace begins."),
+    ] = None
     features: Annotated[
         dict[str, TermsNode] | None,
         Field(

@@ -19,6 +19,7 @@ _PLAN: Final = {
     "trial_days": Rule("trial of new subscriptions", say=words.days),
     "grace_days": Rule("grace", judge.more, words.days),
     "restricted_days": Rule("restricted use", judge.more, words.days),
+    "due_days": Rule("days to pay an invoice", say=words.days),
 }
 _ADDON: Final = {"name": Rule("name"), "plans": Rule("sold with", judge.members, words.listed)}
 _FEATURE: Final = {

@@ -7,13 +7,14 @@ once: overage that is worth less than half a cent an hour is not lost in 720 rou
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
 import msgspec
 
 from policies import money
 from policies.model import Feature, Overage
 from policies.period import Period
-from policies.rating.lines import Line
+from policies.rating.lines import Kind, Line
 from policies.rating.prices import Part, Price
 
 
@@ -59,8 +60,23 @@ class _Account(msgspec.Struct):
     minimum: _Sum | None = None
 
 
+class Key(NamedTuple):
+    """What a line is told apart by: a feature at one price, and of that a tier, or the minimum."""
+
+    feature_id: str
+    plan_version: str
+    overage: Overage
+    kind: Kind
+    tier: int | None
+
+
 def lines(uses: Iterable[Use]) -> Iterator[Line]:
     """The lines of all uses: features in the order in which they come, tiers in theirs, the minimum last."""
+    yield from rated(uses).values()
+
+
+def rated(uses: Iterable[Use]) -> dict[Key, Line]:
+    """The same, each by what it is told apart by."""
     accounts: dict[tuple[str, str, Overage], _Account] = {}
     for use in uses:
         key = (use.feature.id, use.plan_version, use.overage)
@@ -74,8 +90,9 @@ def lines(uses: Iterable[Use]) -> Iterator[Line]:
         if missing:
             account.minimum = account.minimum or _Sum(window=use.window)
             account.minimum.add(use, missing)
-    for account in accounts.values():
-        yield from _lines(account)
+    return {
+        Key(*key, line.kind, line.tier): line for key, account in accounts.items() for line in _lines(account)
+    }
 
 
 def _lines(account: _Account) -> Iterator[Line]:

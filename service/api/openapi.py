@@ -42,6 +42,7 @@ _PATH: Final = {
     "grantId": (wire.CallerId, "The grant."),
     "reservationId": (wire.CallerId, "The reservation, as it was answered."),
     "serviceId": (wire.ServiceId, "The service that reported it."),
+    "invoiceId": (wire.CallerId, "The invoice, by its id; not its number."),
     "keyId": (wire.CallerId, "The key, by its id; never its secret."),
 }
 _SAID: Final = {

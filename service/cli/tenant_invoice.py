@@ -8,7 +8,8 @@ from policies import money
 from service.api import wire
 from service.cli import given, session, settings, show
 from service.usecases import invoice_preview
-from service.usecases.invoice_preview import LineView, Preview
+from service.usecases.invoice_preview import Preview
+from service.usecases.line_view import LineView
 from service.usecases.subscription_view import PeriodView
 
 

@@ -4,72 +4,29 @@ From the facts in Postgres and the counters as they stand: usage up to now, and 
 what is known of it, scheduled changes included. Nothing is stored, and nothing is charged by it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
-from policies import entitlement, errors, money, quantity
-from policies.entitlement import Right, Snapshot
-from policies.model import Offer, Versions
-from policies.rating import bill, words
+from policies import entitlement, errors, money
+from policies.entitlement import Snapshot
+from policies.rating import bill, days, frozen, settle
 from policies.rating.bill import Account
-from policies.rating.lines import Kind, Line
+from policies.rating.days import Billed
+from policies.rating.lines import Line
 from policies.rating.overage import Use
-from policies.rating.periods import Rated, Resolve
+from policies.rating.periods import Rated
 from policies.subscription import Subscription
 from service.context import Context
-from service.usecases import carrying, check, levels, subscribe, tenants
+from service.usecases import adjusting, check, line_view, rated, subscribe, tenants, weighing
+from service.usecases.line_view import LineView
+from service.usecases.rated import Known
 from service.usecases.subscription_view import PeriodView
-from store import keyspace
+from store import closing, invoices, postgres
 from store.certify import COUNTER_LIFE
 from store.link import RedisAwayError
-from store.reading import FenceClosedError, Want
-
-Number = int | str
-
-
-class LineView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One amount, with all that it was worked out from; it is rounded once, half to even.
-
-    A price (`plan`, `addon`) is unitAmount * quantity * days / ofDays. `overage` is unitAmount * quantity, or
-    unitAmount * packages, and flatAmount * flats. `minimum` is what its feature periods lacked of it in all.
-    """
-
-    kind: Kind
-    description: str
-    """For people."""
-    version: str
-    """The plan or add-on version that says the price."""
-    source: str
-    """The line of the plan files that says it."""
-    feature_id: str | None
-    """None of a price."""
-    period: PeriodView
-    """The billing period of a price; of overage from the first of its feature periods to the last."""
-    periods: int
-    """Feature periods that are added up here, each with its own tiers."""
-    quantity: Number
-    """Times that a price is held; overage in the feature's unit."""
-    days: int | None
-    """Of the period that the price was held."""
-    of_days: int | None
-    packages: int | None
-    """How many were begun, where overage is sold in packages."""
-    package_size: Number | None
-    tier: int | None
-    """By number, from 1; None where there are no tiers."""
-    tier_above: Number | None
-    """The tier begins above so many units."""
-    tier_up_to: Number | None
-    """It ends with this one; None is without end."""
-    unit_amount: str
-    """The price as the plan says it, a decimal number of major units."""
-    flat_amount: str
-    """Charged once for each feature period that reached the tier."""
-    flats: int
-    """How many times that was."""
-    amount: int
-    """In minor units of the currency."""
+from store.reading import FenceClosedError
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -105,12 +62,58 @@ async def of_tenant(context: Context, tenant_id: str) -> Preview:
     snapshot = await context.snapshots.load(tenant_id)
     if not snapshot.known:
         raise tenants.unknown(tenant_id)
-    versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
-    account = bill.account(_held(snapshot, now), versions, now)
-    _refuse_forgotten(account, now)
-    rated = _rated(account, snapshot, offer, versions, now)
-    lines = account.lines(await _uses(context, tenant_id, rated))
-    return _preview(tenant_id, account, lines, now)
+    known = Known(snapshot, offer, await context.catalogs.need(*entitlement.named(snapshot, offer)))
+    held = _held(snapshot, now)
+    async with postgres.transaction(context.pool) as connection:
+        far = await closing.account(connection, tenant_id, held.id)
+        account = bill.account(
+            held,
+            known.versions,
+            now,
+            closed_until=far.closed_until if far else None,
+            billed_from=far.billed_from if far else None,
+        )
+        _refuse_forgotten(account, now)
+        rated_periods = rated.of_account(account, known, now)
+        earlier = await _earlier(connection, account, known, rated_periods, now)
+    uses = await _uses(context, known, rated_periods, earlier.late)
+    return _preview(tenant_id, account, _lines(account, uses, earlier), now)
+
+
+class _Earlier(msgspec.Struct, frozen=True):
+    """What Postgres knows that bears on the bill: of earlier ones, and of what came late."""
+
+    charged: Billed
+    late: rated.Late
+    adjusted: adjusting.Adjusted
+    balance: int
+
+
+async def _earlier(
+    connection: postgres.Connection,
+    account: Account,
+    known: Known,
+    rated_periods: Sequence[Rated],
+    now: datetime,
+) -> _Earlier:
+    name = (known.snapshot.tenant_id, account.subscription.id)
+    since = {name: account.usage_period.start} if weighing.goes_on(account) else {}
+    charged = await closing.charged_prices(connection, since)
+    late = rated.Late(await weighing.uncounted(connection, rated_periods, now))
+    noted = await closing.late(connection, [name])
+    adjusted = await adjusting.adjusted(connection, known, account.holdings, noted, now)
+    balances = await invoices.balances(connection, [name[0]])
+    balance = balances.get((name[0], account.plan.currency), 0)
+    return _Earlier(days.billed(charged.get(name, ())), late, adjusted, balance)
+
+
+def _lines(account: Account, uses: Sequence[Use], earlier: _Earlier) -> tuple[Line, ...]:
+    """As they would stand on an invoice: with what came late for earlier ones, and what they carried over."""
+    lines = account.lines(uses, earlier.charged)
+    currency, span = account.plan.currency, account.usage_period
+    adjusted = frozen.by_currency(earlier.adjusted.lines).get(currency, ())
+    settled = settle.settled((*lines, *adjusted), currency, span, balance=earlier.balance, least=0)
+    return lines if settled is None else settled.lines
 
 
 def _held(snapshot: Snapshot, now: datetime) -> Subscription:
@@ -125,53 +128,26 @@ def _refuse_forgotten(account: Account, now: datetime) -> None:
 
     Those of the present usage period are there, and those of feature periods that ended in it.
     """
-    if now >= account.usage_period.start + COUNTER_LIFE:
+    span = account.usage_period
+    if now >= span.start + COUNTER_LIFE and span.start != span.end:
         raise errors.ConflictError(
-            f"The last usage of this subscription is on a bill until {account.usage_period.end:%Y-%m-%d}; "
+            f"The last usage of this subscription is on a bill until {span.end:%Y-%m-%d}; "
             "its counters are not kept any more."
         )
 
 
-def _rated(
-    account: Account, snapshot: Snapshot, offer: Offer, versions: Versions, now: datetime
-) -> list[Rated]:
-    """The feature periods on the bill, feature by feature."""
-    found: list[Rated] = []
-    for feature_id in entitlement.featured(snapshot, offer, versions):
-        found += account.rated(_resolve(snapshot, offer, versions, feature_id), now)
-    return found
-
-
-def _resolve(snapshot: Snapshot, offer: Offer, versions: Versions, feature_id: str) -> Resolve:
-    def right(at: datetime) -> Right:
-        return entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
-
-    return right
-
-
-async def _uses(context: Context, tenant_id: str, rated: list[Rated]) -> list[Use]:
+async def _uses(
+    context: Context, known: Known, rated_periods: Sequence[Rated], late: rated.Late
+) -> list[Use]:
     """What the counters make of each period."""
     try:
-        found = await context.counters.read([Want(tenant_id, _fields(one)) for one in rated])
+        found = await context.counters.read([rated.want(one) for one in rated_periods])
     except (RedisAwayError, FenceClosedError) as error:
         raise errors.UnavailableError("The counters cannot be read now.", retry_after_s=2) from error
-    return [_use(one, read.values) for one, read in zip(rated, found, strict=True)]
-
-
-def _fields(one: Rated) -> tuple[tuple[str, str], ...]:
-    """Included, overage, what is held of it, and what went on into the next period."""
-    included, overage, *_ = levels.of_period(one.right)
-    window, field = overage
-    held = (window, keyspace.reserved_field(field))
-    return (included, overage, held, *(carrying.fields(one.after) if one.after else ()))
-
-
-def _use(one: Rated, values: tuple[int, ...]) -> Use:
-    included, overage, reserved, *rest = values
-    if one.after is None:
-        return one.use(included, overage, reserved)
-    amounts = zip(*carrying.read(one.after, iter(rest)), strict=True)
-    return one.use(included, overage, reserved, [max(drawn, got) for drawn, got in amounts])
+    return [
+        rated.use(one, read.values, late.of(one, known.resolve(one.right.feature_id)))
+        for one, read in zip(rated_periods, found, strict=True)
+    ]
 
 
 def _preview(tenant_id: str, account: Account, lines: tuple[Line, ...], now: datetime) -> Preview:
@@ -185,34 +161,7 @@ def _preview(tenant_id: str, account: Account, lines: tuple[Line, ...], now: dat
         usage_period=PeriodView(start=usage.start, end=usage.end),
         currency=plan.currency,
         digits=money.DIGITS[plan.currency],
-        lines=[_line(line) for line in lines],
+        lines=[line_view.of(line) for line in lines],
         total=bill.total(lines),
         as_of=now,
-    )
-
-
-def _line(line: Line) -> LineView:
-    def number(scaled: int | None) -> Number | None:
-        return None if scaled is None else quantity.render(scaled, line.decimals)
-
-    return LineView(
-        kind=line.kind,
-        description=words.described(line),
-        version=line.version,
-        source=line.source,
-        feature_id=line.feature_id,
-        period=PeriodView(start=line.period.start, end=line.period.end),
-        periods=line.periods,
-        quantity=quantity.render(line.quantity, line.decimals),
-        days=line.days,
-        of_days=line.of_days,
-        packages=line.packages,
-        package_size=number(line.size),
-        tier=line.tier,
-        tier_above=number(line.above),
-        tier_up_to=number(line.up_to),
-        unit_amount=line.unit_amount,
-        flat_amount=line.flat_amount,
-        flats=line.flats,
-        amount=line.amount,
     )

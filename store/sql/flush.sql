@@ -146,3 +146,12 @@ delete from counter_corrections where correction_id = any(%(ids)s);
 -- name: forget_corrections
 -- A rebuild makes them needless: it puts back sums that never held the duplicate.
 delete from counter_corrections where shard = any(%(shards)s);
+
+-- name: note_late
+-- The hours of closed billing periods that usage came for: the next invoice looks at them again. Whoever closes a period
+-- holds the cursor, as the flush does, so that each event is either on the invoice or noted here.
+insert into late_usage (tenant_id, subscription_id, feature_id, hour_at)
+select distinct a.tenant_id, a.subscription_id, s.feature_id, date_trunc('hour', s.event_at, 'UTC')
+from staged_events s join billing_accounts a on a.tenant_id = s.tenant_id and s.event_at < a.closed_until
+where s.fresh
+on conflict do nothing;

@@ -40,7 +40,7 @@ where tenant_id = %(tenant_id)s and subject = %(invoice_id)s and kind = 'carried
 -- An invoice with what became of it; of one tenant alone, if that is given.
 select i.tenant_id, i.invoice_id, i.number, i.subscription_id, i.period_no, i.start_at, i.end_at, i.plan_id,
   i.plan_version, i.currency, i.total, i.issued_at, i.due_at, i.billed_to, s.state, s.since, s.paid, s.credited,
-  s.returned, s.reason, s.revision
+  s.returned, s.overdue_at, s.reason, s.revision
 from invoices i join invoice_states s using (tenant_id, invoice_id)
 where i.invoice_id = %(invoice_id)s and (%(only)s::text is null or i.tenant_id = %(only)s);
 
@@ -48,7 +48,7 @@ where i.invoice_id = %(invoice_id)s and (%(only)s::text is null or i.tenant_id =
 -- The state of an invoice, held for a change until the transaction ends.
 select i.tenant_id, i.invoice_id, i.number, i.subscription_id, i.period_no, i.start_at, i.end_at, i.plan_id,
   i.plan_version, i.currency, i.total, i.issued_at, i.due_at, i.billed_to, s.state, s.since, s.paid, s.credited,
-  s.returned, s.reason, s.revision
+  s.returned, s.overdue_at, s.reason, s.revision
 from invoices i join invoice_states s using (tenant_id, invoice_id)
 where i.invoice_id = %(invoice_id)s and (%(only)s::text is null or i.tenant_id = %(only)s)
 for update of s;
@@ -57,7 +57,7 @@ for update of s;
 -- A tenant's invoices, the newest first.
 select i.tenant_id, i.invoice_id, i.number, i.subscription_id, i.period_no, i.start_at, i.end_at, i.plan_id,
   i.plan_version, i.currency, i.total, i.issued_at, i.due_at, i.billed_to, s.state, s.since, s.paid, s.credited,
-  s.returned, s.reason, s.revision
+  s.returned, s.overdue_at, s.reason, s.revision
 from invoices i join invoice_states s using (tenant_id, invoice_id)
 where i.tenant_id = %(tenant_id)s and i.number < %(before)s
 order by i.number desc limit %(limit)s;
@@ -84,3 +84,20 @@ values (%(tenant_id)s, %(credit_note_id)s, %(number)s, %(invoice_id)s, %(amount)
 -- The credit notes of an invoice, oldest first.
 select tenant_id, credit_note_id, number, invoice_id, amount, currency, settles, reason, issued_at
 from credit_notes where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s order by number;
+
+-- name: newly_overdue
+-- Open invoices whose day has passed, and which that was not told of yet.
+select s.tenant_id, s.invoice_id from invoice_states s join invoices i using (tenant_id, invoice_id)
+where s.state = 'open' and s.overdue_at is null and i.due_at <= %(now)s
+order by i.due_at limit %(limit)s;
+
+-- name: note_overdue
+-- Its being overdue is told to its subscription.
+update invoice_states set overdue_at = %(at)s, revision = revision + 1
+where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s;
+
+-- name: others_overdue
+-- How many other invoices of the subscription are overdue.
+select count(*) from invoices i join invoice_states s using (tenant_id, invoice_id)
+where i.tenant_id = %(tenant_id)s and i.subscription_id = %(subscription_id)s and i.invoice_id <> %(invoice_id)s
+  and s.state in ('open', 'uncollectible') and s.overdue_at is not null;

@@ -8,5 +8,8 @@ delete from idempotency_keys where created_at < %(before)s;
 delete from reservations where ended_at < %(before)s;
 
 -- name: counters
--- Sums of windows that no event may touch any more.
-delete from usage_counters where ends_at < %(before)s;
+-- Sums of windows that no event may touch any more, and that are on an invoice.
+delete from usage_counters
+where ends_at < least(%(before)s, (
+  select min(closed_until) from billing_accounts where look_at < 'infinity' and closed_until > '-infinity'
+));

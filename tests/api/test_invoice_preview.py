@@ -87,6 +87,8 @@ async def test_a_plan_with_add_ons_and_overage_line_by_line(shop):
         "flatAmount": "5",
         "flats": 1,
         "amount": 700,
+        "adjustment": False,
+        "billed": None,
     }
 
 

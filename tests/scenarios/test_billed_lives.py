@@ -1,0 +1,190 @@
+"""Whole lives of tenants as invoices: what is charged when, what comes late, and that it all adds up."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from store import certify
+from tests.scenarios.billing import Tenant, told
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+FILES = {
+    "features.yaml": """\
+features:
+  credits: {type: metered, name: Credits, unit: credit, aggregation: sum}
+  calls: {type: metered, name: Calls, unit: call, aggregation: count}
+""",
+    "plans/solo.yaml": """\
+plan: solo
+name: Solo
+currency: usd
+price: "15.00"
+interval: month
+trial: {days: 14}
+features:
+  credits: {included: 100, overage: {model: perUnit, unitAmount: "0.015"}}
+""",
+    "plans/team.yaml": """\
+plan: team
+name: Team
+currency: usd
+price: "30.00"
+interval: month
+due: {days: 10}
+grace: {days: 7}
+restricted: {days: 14}
+features:
+  credits:
+    included: 200
+    overage:
+      model: graduated
+      tiers: [{upTo: 1000, unitAmount: "0.10"}, {unitAmount: "0.08", flatAmount: "5"}]
+  calls: {included: 10, interval: day, overage: {model: perUnit, unitAmount: "0.02"}}
+""",
+    "plans/annual.yaml": """\
+plan: annual
+name: Annual
+currency: usd
+price: "365.00"
+interval: year
+features:
+  credits: {included: 100, interval: month, overage: {model: perUnit, unitAmount: "0.10"}}
+""",
+    "plans/free.yaml": """\
+plan: free
+name: Free
+currency: usd
+price: "0"
+interval: month
+features:
+  credits: {included: 100}
+""",
+}
+
+
+@pytest.fixture
+async def acme(api, context, clock, publish):
+    clock.at = START
+    await publish(FILES)
+    await certify.certify(context.pool, context.counters.link, now=START)
+    return Tenant(api, context, clock)
+
+
+async def test_trial_paid_upgrade_downgrade_cancel(acme):
+    await acme.subscribes("solo", trial=True)
+    await acme.reports("credits", 500)  # past what is included in a trial: excess, free
+    await acme.at(2026, 11, 20)
+    await acme.reports("credits", 40)
+    assert await acme.at(2026, 12, 1, 0, 59) == "", "the grace of an hour is not over"
+    assert await acme.invoices() == []
+    assert await acme.at(2026, 12, 1, 1, 1) == "1 periods, 1 invoices"
+    (first,) = await acme.invoices()
+    assert told(first) == [("Solo, 16 of 30 days", 800), ("Credits, past what is included", 60)]
+    assert (first["number"], first["state"], first["total"]) == ("INV-000001", "open", 860)
+    assert first["period"] == {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
+    assert first["lines"][1]["source"].startswith("plans/solo.yaml:8")
+    assert first["billedTo"] == {"name": "Acme", "email": "billing@acme.example"}
+
+    await acme.at(2026, 12, 10, 12)
+    await acme.reports("credits", 250)
+    await acme.moves("team")
+    await acme.reports("credits", 1_000)
+    await acme.at(2027, 1, 1, 1)
+    second = (await acme.invoices())[1]
+    assert told(second) == [
+        ("Solo, 9 of 31 days", 435),
+        ("Team, 22 of 31 days", 2_129),
+        ("Credits, past what is included: up to 1,000", 10_000),
+        ("Credits, past what is included: above 1,000, and 5.00 once", 900),
+    ]
+    await acme.at(2027, 1, 20)
+    await acme.moves("solo", when="renewal")
+    await acme.at(2027, 2, 1, 1)
+    assert told((await acme.invoices())[2]) == [("Team", 3_000)]
+    await acme.at(2027, 2, 10, 6)
+    await acme.reports("credits", 101)
+    await acme.does("POST", "/subscription/cancel", when="now")
+    await acme.at(2027, 2, 10, 7)
+    assert told((await acme.invoices())[3]) == [
+        ("Solo, 10 of 28 days", 536),
+        ("Credits, past what is included", 2),
+    ]
+    assert await acme.at(2027, 3, 1, 2) == ""
+    assert await acme.at(2027, 3, 17, 6, 59) == ""
+    assert await acme.at(2027, 3, 17, 7) == "1 periods, 0 invoices", "nothing came late"
+    assert await acme.at(2027, 9, 1) == ""
+    assert [one["number"] for one in await acme.invoices()] == [f"INV-00000{n}" for n in (1, 2, 3, 4)]
+
+
+async def test_what_comes_late_is_on_the_next_invoice(acme):
+    await acme.subscribes("team")
+    await acme.reports("credits", 1_190)
+    spurious = await acme.reports("credits", 10)
+    for day in range(3):
+        await acme.at(2026, 11, 2 + day)
+        await acme.reports("calls", 1)
+    await acme.at(2026, 12, 1, 1)
+    (first,) = await acme.invoices()
+    assert told(first) == [("Team", 3_000), ("Credits, past what is included: up to 1,000", 10_000)]
+    late = datetime(2026, 11, 28, 12, 17, tzinfo=UTC)
+    await acme.at(2026, 12, 3)
+    await acme.reports("credits", 20, at=late)
+    assert told(await acme.preview())[0] == ("Team", 3_000)
+    await acme.jobs()
+    above = "Credits, past what is included: above 1,000, and 5.00 once"
+    assert told(await acme.preview())[1:] == [(f"{above}; 20 instead of 0, less 0.00 billed before", 660)]
+    await acme.revises(spurious, "void")
+    await acme.at(2027, 1, 1, 1)
+    second = (await acme.invoices())[1]
+    assert told(second) == [
+        ("Team", 3_000),
+        (f"{above}; 10 instead of 0, less 0.00 billed before", 580),
+    ]
+    assert second["lines"][1]["adjustment"] is True
+    await acme.at(2027, 1, 5)
+    await acme.revises("e1", "amend", quantity=100)
+    await acme.at(2027, 2, 1, 1)
+    third = (await acme.invoices())[2]
+    assert third["total"] == 0
+    assert third["state"] == "paid"
+    assert told(third)[-1] == ("Carried over to the next invoice", 10_580 - 3_000)
+
+
+async def test_events_that_move_no_counter_are_charged_all_the_same(acme):
+    """Days are long over when they come, and counters of days do not move any more (R20)."""
+    await acme.subscribes("team")
+    await acme.at(2026, 11, 10)
+    await acme.reports("calls", 1, at=datetime(2026, 11, 2, 5, tzinfo=UTC))
+    for number in range(12):
+        await acme.reports("calls", 1, at=datetime(2026, 11, 3, 5, number, tzinfo=UTC))
+    await acme.at(2026, 12, 1, 1)
+    (first,) = await acme.invoices()
+    assert told(first)[1:] == [("Calls, past what is included", 4)]
+    for number in range(3):
+        await acme.reports("calls", 1, at=datetime(2026, 11, 3, 6, number, tzinfo=UTC))
+    await acme.at(2026, 12, 2)
+    await acme.revises("e3", "void")
+    await acme.at(2027, 1, 1, 1)
+    assert told((await acme.invoices())[1])[1:] == [
+        ("Calls, past what is included; 4 instead of 2, less 0.04 billed before", 4)
+    ]
+
+
+async def test_a_year_is_billed_with_its_first_month_and_what_changes_of_it_later(acme):
+    await acme.subscribes("annual")
+    await acme.reports("credits", 150)
+    await acme.at(2026, 12, 1, 1)
+    assert told((await acme.invoices())[0]) == [("Annual", 36_500), ("Credits, past what is included", 500)]
+    assert told(await acme.preview()) == []
+    await acme.at(2027, 1, 1, 1)
+    assert len(await acme.invoices()) == 1, "nothing is owed for December"
+    await acme.at(2027, 1, 31)
+    await acme.does("POST", "/subscription/cancel", when="now")
+    await acme.at(2027, 1, 31, 1)
+    (_, last) = await acme.invoices()
+    assert told(last) == [
+        ("Annual, 91 of 365 days; less 365.00 billed before", -27_400),
+        ("Carried over to the next invoice", 27_400),
+    ]
+    assert (last["total"], last["state"]) == (0, "paid")
