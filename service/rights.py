@@ -55,6 +55,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     ends: int
     """The end of the account's window, in unix seconds; 0: never."""
     caps: tuple[CapMove, ...]
+    kept_caps: tuple[CapMove, ...]
+    """The same with the end of their counters' life."""
 
 
 class Standing(msgspec.Struct, gc=False):
@@ -72,13 +74,28 @@ class Standing(msgspec.Struct, gc=False):
     remembered: bool
     """The counters are kept for `lastKnown`."""
     place: Place | None = None
-    """Where uses of it are counted, once something was consumed."""
+    """Where uses of it are counted, once there was one."""
     granted_at: Levels | None = None
     """Levels at which something else is granted than at none, once a script found them."""
     allowed: Allowance | None = None
     """How far the counters may go at those, whatever the context of a request."""
     given: Given | None = None
     """The last decision: while nothing is used it answers others that Cedar would answer alike."""
+
+    def holds(self, at: datetime) -> bool:
+        """Whether it is known to be the right of this instant."""
+        ends = self.right.valid_until
+        return self.since <= at and (ends is None or at < ends)
+
+    def reach_back(self, earlier: Right, at: datetime) -> bool:
+        """Whether it held already at the instant of an earlier right; from now on it is known to have.
+
+        It did if the earlier one had no edge in between (R6).
+        """
+        if at >= self.since or (earlier.valid_until is not None and earlier.valid_until <= self.since):
+            return False
+        self.since = at
+        return True
 
 
 class Rights:
@@ -94,8 +111,7 @@ class Rights:
         found = self._kept.get(key)
         if found is None or found.snapshot is not snapshot or found.offer is not offer:
             return None
-        ends = found.right.valid_until
-        if now < found.since or (ends is not None and now >= ends):
+        if not found.holds(now):
             return None
         self._kept.move_to_end(key)
         return found

@@ -72,15 +72,15 @@ class Counters:
         closed); if it was, it is recognised as a duplicate when it comes again.
         """
         calls = _calls(events)
-        sent = [self.link.send([_record_command(shard, batch, now)], durable=True) for shard, batch in calls]
+        commands = [_record_command(shard, [events[place] for place in batch], now) for shard, batch in calls]
+        sent = [self.link.send([command], durable=True) for command in commands]
         replies = await asyncio.gather(*sent, return_exceptions=True)
         crash_point("recorded")
-        by_event: dict[int, RecordStatus] = {}
+        found: list[RecordStatus] = ["retry"] * len(events)
         for (_, batch), reply in zip(calls, replies, strict=True):
-            by_event |= {
-                id(event): status for event, status in zip(batch, _statuses(reply, len(batch)), strict=True)
-            }
-        return [by_event[id(event)] for event in events]
+            for place, status in zip(batch, _statuses(reply, len(batch)), strict=True):
+                found[place] = status
+        return found
 
     async def correct(self, shard: int, corrections: Sequence[Correction]) -> None:
         """Takes back amounts, each once however often it is asked.
@@ -155,18 +155,18 @@ class Counters:
         return replies
 
 
-def _calls(events: Sequence[Recording]) -> list[tuple[int, list[Recording]]]:
-    """The events by shard, each call within limits.SCRIPT_BATCH events and limits.SCRIPT_BYTES of payload."""
-    calls: list[tuple[int, list[Recording]]] = []
-    open_calls: dict[int, tuple[list[Recording], int]] = {}
-    for event in events:
+def _calls(events: Sequence[Recording]) -> list[tuple[int, list[int]]]:
+    """Places of the events by shard, each call within limits.SCRIPT_BATCH events and limits.SCRIPT_BYTES."""
+    calls: list[tuple[int, list[int]]] = []
+    open_calls: dict[int, tuple[list[int], int]] = {}
+    for place, event in enumerate(events):
         shard = keyspace.shard_of(event.account.tenant_id)
         batch, size = open_calls.get(shard, (None, 0))
         size += len(event.payload)
         if batch is None or len(batch) >= limits.SCRIPT_BATCH or size > limits.SCRIPT_BYTES:
             batch, size = [], len(event.payload)
             calls.append((shard, batch))
-        batch.append(event)
+        batch.append(place)
         open_calls[shard] = (batch, size)
     return calls
 

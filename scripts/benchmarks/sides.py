@@ -17,12 +17,14 @@ from typing import Final
 
 import msgspec
 
+from jobs import worker as jobs_worker
 from scripts.benchmarks.echo import Answer
 from scripts.benchmarks.load import LoadError, Shot
-from service import bootstrap, clock
+from service import bootstrap, clock, config
 from service.api import server
 from service.embedded import instance as embedded
 from service.embedded.servers import EmbeddedServers, Running
+from store import certify
 
 START_S: Final = 60.0
 STOP_S: Final = 20.0
@@ -38,8 +40,11 @@ class Api(msgspec.Struct, frozen=True):
     key: str
     database_url: str
     redis_url: str
+    environment: dict[str, str]
+    """Of its processes."""
     pid: int
     """Of the first process that serves it."""
+    valkey_pid: int
     ports: tuple[int, ...] = ()
     """Of all processes that serve it."""
 
@@ -73,12 +78,18 @@ def instance() -> Iterator[Instance]:
 
 
 @contextmanager
-def api(processes: int = 1) -> Iterator[Api]:
-    """The API with a worker beside it, on private servers in a folder that goes with them."""
+def api(processes: int = 1, *, worker: bool = True) -> Iterator[Api]:
+    """The API with a worker beside it, on private servers in a folder that goes with them.
+
+    Without the worker nothing is flushed, and the shards are open before the API starts.
+    """
     with instance() as made:
         environment, folder, key = made.environment, made.folder, made.key
         with contextlib.ExitStack() as running:
-            running.enter_context(_process(["service", "worker"], environment, folder / "worker.log"))
+            if worker:
+                running.enter_context(_process(["service", "worker"], environment, folder / "worker.log"))
+            else:
+                asyncio.run(certified(made))
             serving = [
                 running.enter_context(_api_process(environment, folder / f"api{number}.log"))
                 for number in range(processes)
@@ -88,9 +99,17 @@ def api(processes: int = 1) -> Iterator[Api]:
                 key=key,
                 database_url=made.running.database_url,
                 redis_url=made.running.redis_url,
+                environment=environment,
                 pid=serving[0][1],
+                valkey_pid=made.running.report.valkey.pid,
                 ports=tuple(port for port, _ in serving),
             )
+
+
+async def certified(made: Instance) -> None:
+    """Opens the shards of an instance, as its worker would."""
+    async with jobs_worker.open_context(config.read(made.environment)) as context:
+        await certify.certify(context.pool, context.link, now=context.clock.now())
 
 
 @contextmanager

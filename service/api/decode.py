@@ -25,7 +25,7 @@ one error at a time in a shape of its own.
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib import parse
 
@@ -93,6 +93,19 @@ def part(raw: bytes | msgspec.Raw, kind: type[T], pointer: str = "") -> T:
         raise _invalid(jsontext.loose(text), kind, pointer, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise jsontext.malformed(error, bytes(raw)) from error
+
+
+def well_formed(parts: Sequence[bytes], kind: type[T]) -> list[T] | None:
+    """All parts as this Struct, or None where one is not well formed: `document` then says what is wrong.
+
+    The Struct and what is in it take no unknown fields, and nothing that nests without end: that is how a
+    text that `document` has not looked at is safe here.
+    """
+    decode = _decoder(kind)
+    try:
+        return [decode(part) for part in parts]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 async def ndjson(request: AnyRequest) -> list[tuple[int, bytes]]:

@@ -77,12 +77,13 @@ class _Shape(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """One event of the request: as it came, and decoded, or why it could not be."""
+    """One event of the request: as it came, and decoded, or why it could not be; then what became of it."""
 
     index: int
     raw: bytes
     body: EventBody | None
     refusal: Refusal | None = None
+    result: Result | None = None
 
 
 @post(
@@ -100,16 +101,16 @@ async def report_usage(
 ) -> Response[UsageAnswer]:
     """Counts what has happened, also past a limit. A bad event of several is rejected by itself."""
     lines, single = await _lines(request)
-    for line in lines:
-        _keep_to_tenant(line, caller, single=single)
-        _keep_to_calendar(line, single=single)
-    good = [line for line in lines if line.body is not None and line.refusal is None]
-    results, now = await record.record(context, [_usage(line) for line in good])
-    by_index = {line.index: result for line, result in zip(good, results, strict=True)}
+    if caller.tenant_id is not None:
+        _keep_to_tenant(lines, caller, single=single)
+    good, events = _events(lines, single=single)
+    results, now = await record.record(context, events)
+    for line, result in zip(good, results, strict=True):
+        line.result = result
     if single:
         _raise_single(results[0])
-    await _keep_rejected(context, lines, by_index, now)
-    answer = _answer(lines, by_index, now)
+    await _keep_rejected(context, lines, now)
+    answer = _answer(lines, now)
     _count(telemetry, answer)
     if answer.retry and answer.retry == len(lines):
         raise errors.UnavailableError("Usage cannot be counted now.", retry_after_s=RETRY_AFTER_S)
@@ -121,18 +122,20 @@ async def report_usage(
 async def _lines(request: AnyRequest) -> tuple[list[_Line], bool]:
     """The events of the request, and whether it is a single one."""
     if decode.media_type(request.scope) == NDJSON:
-        return [_line(index, raw, "") for index, raw in await decode.ndjson(request)], False
-    decode.json_only(request.scope)
-    raw = await decode.read(request.scope, request.receive)
-    shape = decode.document(raw, _Shape)
-    if shape.events is msgspec.UNSET:
+        parts = await decode.ndjson(request)
+        bodies = decode.well_formed([raw for _, raw in parts], EventBody)
+        if bodies is None:
+            return [_line(index, raw, "") for index, raw in parts], False
+        return [_Line(index, raw, body) for (index, raw), body in zip(parts, bodies, strict=True)], False
+    raw = await decode.json_text(request.scope, request.receive)
+    if (one := decode.well_formed([raw], EventBody)) is not None:
+        return [_Line(0, raw, one[0])], True
+    if (whole := decode.well_formed([raw], EventsBody)) is not None:
+        return [_Line(index, b"", body) for index, body in enumerate(whole[0].events)], False
+    if decode.document(raw, _Shape).events is msgspec.UNSET:
         return [_Line(0, raw, decode.part(raw, EventBody))], True
-    try:
-        whole = msgspec.json.decode(raw, type=EventsBody)
-    except msgspec.ValidationError:
-        parts = decode.part(raw, BatchBody).events
-        return [_line(index, bytes(part), f"/events/{index}") for index, part in enumerate(parts)], False
-    return [_Line(index, b"", body) for index, body in enumerate(whole.events)], False
+    kept = decode.part(raw, BatchBody).events
+    return [_line(index, bytes(part), f"/events/{index}") for index, part in enumerate(kept)], False
 
 
 def _line(index: int, raw: bytes, pointer: str) -> _Line:
@@ -144,29 +147,37 @@ def _line(index: int, raw: bytes, pointer: str) -> _Line:
     return _Line(index, raw, body)
 
 
-def _keep_to_tenant(line: _Line, caller: Caller, *, single: bool) -> None:
-    if line.body is None or caller.tenant_id in (None, line.body.tenant_id):
-        return
-    if single:
-        auth.own_tenant(caller, line.body.tenant_id)
-    line.refusal = Refusal("forbidden", "/tenantId", "This key belongs to another tenant.")
-
-
-def _keep_to_calendar(line: _Line, *, single: bool) -> None:
-    """The hours at both ends of the calendar exist in some zones, but not in UTC."""
-    if line.body is None or line.body.timestamp is None:
-        return
-    try:
-        wire.utc(line.body.timestamp, "/timestamp")
-    except errors.InvalidError as error:
+def _keep_to_tenant(lines: Sequence[_Line], caller: Caller, *, single: bool) -> None:
+    """Refuses events of others than the tenant that the key is bound to."""
+    for line in lines:
+        if line.body is None or caller.tenant_id == line.body.tenant_id:
+            continue
         if single:
-            raise
-        line.refusal = Refusal(error.slug, "/timestamp", error.detail)
+            auth.own_tenant(caller, line.body.tenant_id)
+        line.refusal = Refusal("forbidden", "/tenantId", "This key belongs to another tenant.")
 
 
-def _usage(line: _Line) -> Usage:
-    body = line.body
-    assert body is not None, "only well formed events are recorded"
+def _events(lines: Sequence[_Line], *, single: bool) -> tuple[list[_Line], list[Usage]]:
+    """The lines that may count, and what they say; the others are told why not."""
+    good, events = [], []
+    for line in lines:
+        if line.body is None or line.refusal is not None:
+            continue
+        try:
+            events.append(_usage(line.body))
+            good.append(line)
+        except errors.InvalidError as error:
+            if single:
+                raise
+            line.refusal = Refusal(error.slug, "/timestamp", error.detail)
+    return good, events
+
+
+def _usage(body: EventBody) -> Usage:
+    """The event in our words.
+
+    Errors: InvalidError for the hours at both ends of the calendar that exist in some zones, but not in UTC.
+    """
     return Usage(
         tenant_id=body.tenant_id,
         service_id=body.service_id,
@@ -191,38 +202,38 @@ def _raise_single(result: Result) -> None:
     raise errors.InvalidError(result.refusal.detail, errors=told)
 
 
-async def _keep_rejected(
-    context: Context, lines: Sequence[_Line], results: dict[int, Result], now: datetime
-) -> None:
+async def _keep_rejected(context: Context, lines: Sequence[_Line], now: datetime) -> None:
     """What makes no sense stays visible; what was not even an event of a tenant has no place to be seen."""
-    kept = []
-    for line in lines:
-        result = results.get(line.index)
-        refusal = result.refusal if result else None
-        if refusal is not None and line.body is not None:
-            kept.append((line.body.tenant_id, refusal, line.raw or msgspec.json.encode(line.body)))
+    kept = [
+        (line.body.tenant_id, line.result.refusal, line.raw or msgspec.json.encode(line.body))
+        for line in lines
+        if line.result is not None and line.result.refusal is not None and line.body is not None
+    ]
     if kept:
         await record.keep_rejected(context, kept, now)
 
 
-def _answer(lines: Sequence[_Line], results: dict[int, Result], accepted_at: datetime) -> UsageAnswer:
-    told = [_result(line, results.get(line.index)) for line in lines]
-    counts = Counter(one.status for one in told)
+def _answer(lines: Sequence[_Line], accepted_at: datetime) -> UsageAnswer:
+    counts = Counter([line.result.status if line.result else "rejected" for line in lines])
     return UsageAnswer(
         accepted=counts["accepted"],
         duplicates=counts["duplicate"],
         rejected=counts["rejected"],
         retry=counts["retry"],
         accepted_at=accepted_at,
-        results=[
-            one
-            for one, line in zip(told, lines, strict=True)
-            if one.status != "accepted" or (line.body is not None and line.body.id is None)
-        ],
+        results=[_told(line) for line in lines if not _is_plain(line)],
     )
 
 
-def _result(line: _Line, result: Result | None) -> EventResult:
+def _is_plain(line: _Line) -> bool:
+    """Accepted under the id that it came with: that needs no line of the answer."""
+    if line.result is None or line.result.status != "accepted":
+        return False
+    return line.body is not None and line.body.id is not None
+
+
+def _told(line: _Line) -> EventResult:
+    result = line.result
     refusal = line.refusal if result is None else result.refusal
     given = line.body.id if line.body else None
     return EventResult(

@@ -24,7 +24,7 @@ from store.counters import Recording
 from store.revisions import RevisedEvent
 
 
-class Booked(msgspec.Struct, frozen=True, kw_only=True):
+class Booked(msgspec.Struct, frozen=True):
     """An event that makes sense: `scaled` is its quantity, `at` its instant, `now` that of its arrival."""
 
     event: Usage
@@ -90,32 +90,17 @@ class Ground(msgspec.Struct, frozen=True):
     """The same with the end of their counters' life."""
 
 
-class Accounts:
-    """The accounts of one call: made once for each right and time window, since its events share a few."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str], tuple[Right, Account]] = {}
-
-    def of(
-        self, snapshot: Snapshot, right: Right, window: str, ends: int, carried: Carrying | None
-    ) -> Account:
-        """The account of events of this right in this window."""
-        key = (id(right), window)  # the right is kept beside it, so that no other one gets its id
-        if key not in self._known:
-            self._known[key] = (right, _account(snapshot, right, window, ends, carried))
-        return self._known[key][1]
-
-
-def recording(
-    booked: Booked, snapshot: Snapshot, right: Right, current: Right, accounts: Accounts
-) -> Recording:
-    """What the record script is given. `right` holds at the event's instant, `current` at this one."""
-    event = booked.event
+def recording(booked: Booked, standing: Standing, current: Standing) -> Recording:
+    """What the record script is given. `standing` holds at the event's instant, `current` at this one."""
+    event, right = booked.event, standing.right
     assert right.feature is not None, "an unknown feature was refused"
-    window, ends = _window(right, current)
-    caps = _cap_moves(right, event.entity_id, booked.now)
-    rise = _rise(right.feature, event)
-    carried = carrying.of(right, current, booked.now) if window else None
+    own = standing is current
+    place = _own_place(standing, booked.now) if own else _late_place(standing, current, booked.now)
+    caps, kept_caps = place.caps, place.kept_caps
+    if event.entity_id is not None:
+        caps = _cap_moves(right, event.entity_id, booked.now)
+        kept_caps = _kept(caps)
+    rise, carried = _rise(right.feature, event), place.account.carrying
     line = journal.RecordEvent(
         kind="record",
         tenant_id=event.tenant_id,
@@ -128,8 +113,8 @@ def recording(
         measured=meter.measured(right.feature, booked.scaled),
         event_at=journal.microseconds(booked.at),
         accepted_at=journal.microseconds(event.arrived_at or booked.now),
-        window=window,
-        ends=ends,
+        window=place.account.window,
+        ends=place.ends,
         caps=caps,
         digest=booked.digest,
         fingerprint=booked.fingerprint or fingerprint(event, booked.scaled),
@@ -138,12 +123,12 @@ def recording(
     if carried is not None and carried.late:
         line = journal.JournalEvent(**msgspec.structs.asdict(line), late=carried.late)
     return Recording(
-        account=accounts.of(snapshot, right, window, ends, carried),
+        account=place.account,
         measured=line.measured,
         digest=booked.digest,
         fingerprint=line.fingerprint,
         payload=journal.encode(line if rise is None else journal.risen(line, rise)),
-        caps=tuple(CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps),
+        caps=kept_caps,
         value=rise.value if rise is not None else "",
     )
 
@@ -155,7 +140,7 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
     entity_id = request.entity_id
     caps = place.caps if entity_id is None else _cap_moves(right, entity_id)
     identity, rise = digest(event), _rise(right.feature, event)
-    kept_caps = tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps])
+    kept_caps = place.kept_caps if entity_id is None else _kept(caps)
     line = journal.JournalEvent(
         kind="consume" if moment.seconds is None else "reserve",
         tenant_id=event.tenant_id,
@@ -208,15 +193,33 @@ def _place(standing: Standing, moment: Moment) -> Place:
     right, span, now = standing.right, standing.right.period, moment.now
     if carrying.concerns(right) and span is not None and not period.contains(span, now):
         return _placed(standing, carrying.of(right, moment.current or right, now))
+    return _own_place(standing, now)
+
+
+def _own_place(standing: Standing, now: datetime) -> Place:
+    """Where a right books acts of its own time."""
     if standing.place is None:
-        standing.place = _placed(standing, carrying.of(right, right, now))
+        standing.place = _placed(standing, carrying.of(standing.right, standing.right, now))
     return standing.place
 
 
 def _placed(standing: Standing, carried: Carrying | None) -> Place:
     right = standing.right
     window, ends = _window(right, right)
-    return Place(_account(standing.snapshot, right, window, ends, carried), ends, _cap_moves(right, None))
+    account, caps = _account(standing.snapshot, right, window, ends, carried), _cap_moves(right, None)
+    return Place(account, ends, caps, _kept(caps))
+
+
+def _late_place(standing: Standing, current: Standing, now: datetime) -> Place:
+    """Where a right of another time than this one is booked; kept for others of the same call."""
+    if standing.place is None:
+        right = standing.right
+        window, ends = _window(right, current.right)
+        carried = carrying.of(right, current.right, now) if window else None
+        caps = _cap_moves(right, None, now)
+        account = _account(standing.snapshot, right, window, ends, carried)
+        standing.place = Place(account, ends, caps, _kept(caps))
+    return standing.place
 
 
 def ground(
@@ -246,7 +249,7 @@ def ground(
         over = [room for room in map(_grant_room, drawn_from) if _lives(room.life, now)]
         closed = [msgspec.structs.replace(room, size=0) for room in over if room.field not in known]
         account = msgspec.structs.replace(account, finite=(*closed, *account.finite))
-    return Ground(account, ends, caps, tuple(CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps))
+    return Ground(account, ends, caps, _kept(caps))
 
 
 def _booked_in(right: Right, window: str) -> tuple[Right, str, int]:
@@ -350,6 +353,11 @@ def _ends(interval: Interval, span: Period, lasts: int = 0) -> int:
         return 0
     lasts = max(lasts, 1) if interval == "year" else lasts
     return int((span.start + (1 + lasts) * period.LONGEST[interval]).timestamp())
+
+
+def _kept(caps: Sequence[CapMove]) -> tuple[CapMove, ...]:
+    """The caps with the end of their counters' life."""
+    return tuple([CapMove(cap.window, cap.field, _life(cap.ends)) for cap in caps])
 
 
 def _life(ends: int) -> int:

@@ -154,7 +154,7 @@ async def standing_of(context: Context, tenant_id: str, feature_id: str, at: dat
     offer = active_offer(context)
     snapshot = context.snapshots.cached(tenant_id) or await context.snapshots.get(tenant_id)
     standing = context.rights.get(snapshot, offer, feature_id, at)
-    return standing or await _standing(context, offer, snapshot, feature_id, at)
+    return standing or await resolve_and_keep(context, offer, snapshot, feature_id, at)
 
 
 async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
@@ -191,7 +191,7 @@ async def _cases(
         snapshot = snapshots[question.tenant_id]
         standing = context.rights.get(snapshot, offer, question.feature_id, now)
         if standing is None:
-            standing = await _standing(context, offer, snapshot, question.feature_id, now)
+            standing = await resolve_and_keep(context, offer, snapshot, question.feature_id, now)
         cases.append(_case(standing, question, place, pointer))
     return cases
 
@@ -203,23 +203,28 @@ def _case(standing: Standing, question: Question, place: int, pointer: Pointer) 
     return _Case(question, standing, request_of(question, standing.right, place, pointer), want)
 
 
-async def _standing(
+async def resolve_and_keep(
     context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, now: datetime
 ) -> Standing:
     """Resolves a right, and keeps it for the next request."""
     right = await resolve(context, offer, snapshot, feature_id, now)
+    standing = standing_on(snapshot, offer, right, now)
+    context.rights.keep(standing)
+    return standing
+
+
+def standing_on(snapshot: Snapshot, offer: Offer, right: Right, since: datetime) -> Standing:
+    """What a right that was resolved at an instant makes possible, kept nowhere yet."""
     counted = decide.needs_levels(right)
-    standing = Standing(
+    return Standing(
         snapshot=snapshot,
         offer=offer,
-        since=now,
+        since=since,
         right=right,
         want=levels.want(right, None) if counted else Want(snapshot.tenant_id, ()),
         by_entity=counted and levels.by_entity(right),
         remembered=counted and right.feature is not None and right.feature.when_unavailable == "lastKnown",
     )
-    context.rights.keep(standing)
-    return standing
 
 
 def request_of(question: Question, right: Right, place: int, pointer: Pointer) -> Request:

@@ -13,10 +13,11 @@ from typing import Literal
 import msgspec
 
 from policies import errors, limits, usage
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Snapshot
 from policies.model import Feature, Offer
 from policies.usage import Refusal, Usage
 from service.context import Context
+from service.rights import Standing
 from service.usecases import booking, check, inbox
 from store import postgres
 from store import usage as usage_store
@@ -47,21 +48,43 @@ class _Item(msgspec.Struct):
 
 
 class _Rights:
-    """Rights of one call, asked for in the order of time: resolved again only when they change."""
+    """Standings of one call. Those of now are kept for whoever asks next, others for this call only."""
 
-    def __init__(self, context: Context, offer: Offer) -> None:
+    def __init__(self, context: Context, offer: Offer, now: datetime) -> None:
         self._context = context
         self._offer = offer
-        self.accounts = booking.Accounts()
-        self._known: dict[tuple[str, int, str], tuple[datetime, Right]] = {}
+        self._now = now
+        self._current: dict[tuple[str, str], Standing] = {}
+        self._others: dict[tuple[str, str], Standing] = {}
 
-    async def at(self, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
-        key = (snapshot.tenant_id, snapshot.version, feature_id)
-        since, right = self._known.get(key, (at, None))
-        if right is None or at < since or (right.valid_until is not None and at >= right.valid_until):
-            right = await check.resolve(self._context, self._offer, snapshot, feature_id, at)
-            self._known[key] = (at, right)
-        return right
+    async def current(self, snapshot: Snapshot, feature_id: str) -> Standing:
+        """That of now."""
+        key = (snapshot.tenant_id, feature_id)
+        standing = self._current.get(key)
+        if standing is None:
+            standing = self._context.rights.get(snapshot, self._offer, feature_id, self._now)
+            if standing is None:
+                standing = await check.resolve_and_keep(
+                    self._context, self._offer, snapshot, feature_id, self._now
+                )
+            self._current[key] = standing
+        return standing
+
+    async def at(self, current: Standing, at: datetime) -> Standing:
+        """That of another instant, which is mostly the same: resolved only where neither is known to hold."""
+        if current.holds(at):
+            return current
+        snapshot, feature_id = current.snapshot, current.right.feature_id
+        key = (snapshot.tenant_id, feature_id)
+        other = self._others.get(key)
+        if other is not None and other.holds(at):
+            return other
+        right = await check.resolve(self._context, self._offer, snapshot, feature_id, at)
+        for known in (current, other):
+            if known is not None and known.reach_back(right, at):
+                return known
+        self._others[key] = check.standing_on(snapshot, self._offer, right, at)
+        return self._others[key]
 
 
 async def record(
@@ -118,10 +141,10 @@ def _item(event: Usage) -> _Item:
 async def _prepare(context: Context, items: Sequence[_Item], now: datetime) -> None:
     """Gives every item its recording, or the result that makes one needless."""
     offer = check.active_offer(context)
-    rights, current = _Rights(context, offer), _Rights(context, offer)
+    rights = _Rights(context, offer, now)
     snapshots = await _snapshots(context, {item.event.tenant_id for item in items})
-    for item in sorted(items, key=lambda item: item.event.instant(now)):
-        refusal = await _weigh(rights, current, item, snapshots[item.event.tenant_id], now)
+    for item in items:
+        refusal = await _weigh(rights, item, snapshots[item.event.tenant_id], now)
         if refusal is not None:
             item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
     await _find_old(context, [item for item in items if item.result is None], now)
@@ -136,27 +159,24 @@ async def _snapshots(context: Context, tenant_ids: set[str]) -> dict[str, Snapsh
     return found
 
 
-async def _weigh(
-    rights: _Rights, current: _Rights, item: _Item, snapshot: Snapshot, now: datetime
-) -> Refusal | None:
+async def _weigh(rights: _Rights, item: _Item, snapshot: Snapshot, now: datetime) -> Refusal | None:
     event = item.event
     if not snapshot.known:
         return Refusal("invalid", "/tenantId", f"There is no tenant {event.tenant_id}.")
     at = event.instant(now)
-    right = await rights.at(snapshot, event.feature_id, at)
-    refusal = usage.refusal(event, right.feature, now=event.arrived_at or now)
+    current = await rights.current(snapshot, event.feature_id)
+    standing = await rights.at(current, at)
+    feature = standing.right.feature
+    refusal = usage.refusal(event, feature, now=event.arrived_at or now)
     if refusal is not None:
         return refusal
-    assert right.feature is not None, "an unknown feature was refused"
-    scaled = usage.scaled_quantity(event, right.feature)
+    assert feature is not None, "an unknown feature was refused"
+    scaled = usage.scaled_quantity(event, feature)
     if isinstance(scaled, Refusal):
         return scaled
-    right_now = await current.at(snapshot, event.feature_id, now)
-    item.feature = right.feature
-    booked = booking.Booked(event=event, scaled=scaled, digest=item.digest, at=at, now=now)
-    if item.fingerprint is not None:
-        booked = msgspec.structs.replace(booked, fingerprint=item.fingerprint)
-    item.recording = booking.recording(booked, snapshot, right, right_now, rights.accounts)
+    item.feature = feature
+    booked = booking.Booked(event, scaled, item.digest, at, now, item.fingerprint)
+    item.recording = booking.recording(booked, standing, current)
     return None
 
 

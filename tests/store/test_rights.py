@@ -1,6 +1,7 @@
 """What a process keeps to decide faster decides nothing: it answers as one that keeps nothing."""
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import msgspec
@@ -61,3 +62,20 @@ async def test_a_decision_is_not_given_again_once_something_was_used(counting: C
     await statuses(counting, event(1, 9_900))
     (denied,) = await check.check(counting, [ask])
     assert (denied.allowed, denied.usage, denied.remaining) == (False, 9_900, 100)
+
+
+EDGE = datetime(2026, 11, 15, 12, tzinfo=UTC)
+"""Where a month of the tenants ends, a week before NOW."""
+
+
+async def test_usage_of_another_time_goes_by_the_right_of_that_time(counting: Context):
+    """A right that is kept is known to hold from its instant on: what is earlier may be of another period."""
+    for number, seconds in enumerate([5, -5, 3_600, -3_600, 1, -1, 0]):
+        told = event(number, 2**number, timestamp=EDGE + timedelta(seconds=seconds))
+        assert await statuses(counting, told) == ["accepted"]
+    mixed = [event(10 + n, 2 ** (10 + n), timestamp=EDGE + timedelta(seconds=3 - 2 * n)) for n in range(4)]
+    assert await statuses(counting, *mixed) == ["accepted"] * 4
+    before, after = 2**1 + 2**3 + 2**5, 2**0 + 2**2 + 2**4 + 2**6
+    before, after = before + 2**12 + 2**13, after + 2**10 + 2**11
+    for at, total in ((EDGE - timedelta(1), before), (NOW, after)):
+        assert sum(await ledger.levels(counting, at=at)) == total
