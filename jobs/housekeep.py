@@ -21,6 +21,7 @@ async def run(context: JobContext, now: datetime) -> str:
         (sql.idempotency, timedelta(hours=limits.IDEMPOTENCY_HOURS)),
         (sql.counters, COUNTER_LIFE),
         (sql.reservations, timedelta(days=limits.RESERVATION_DAYS)),
+        (sql.drift, timedelta(days=limits.DRIFT_DAYS)),
     )
     gone = 0
     for query, age in ages:

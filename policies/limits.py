@@ -261,6 +261,30 @@ INBOX_AGAIN_S: Final = 60
 """After which it is handed on again, if it has not come back through the journal."""
 TRIM_DELAY_S: Final = 900
 """Journal entries stay this long after their commit, so that a restore of Postgres loses no usage."""
+BOOKS_TENANTS: Final = 200
+"""Tenants whose books one run of the job looks at: a million within half a day."""
+BOOKS_INTERVAL_S: Final = 10.0
+"""How often such a run begins."""
+BOOKS_PARTS: Final = 32
+"""Shards that one run goes on with, where they have few tenants."""
+BOOKS_PAGE: Final = 50
+"""Tenants that are looked at together."""
+BOOKS_ROUND_S: Final = 3_600
+"""How long a part of the books rests once it was whole."""
+BOOKS_AGAIN_S: Final = 60
+"""How far apart the two looks are that call a difference drift."""
+BOOKS_FIELDS: Final = 2_000
+"""Counters that one look reads: about 0.5 ms of a server that serves one caller at a time."""
+BOOKS_ENTRIES: Final = 200
+"""Journal entries past the flush that one look reads; with more it says that the flush is behind."""
+BOOKS_NAMES: Final = 1_000
+"""Names that one step of a scan of Redis goes through: as long as the same."""
+BOOKS_DAYS: Final = 2
+"""Days of which the job holds the sums against the events; a check by hand all that late ones may change."""
+DRIFT_DAYS: Final = 90
+"""How long a difference that is gone can be looked at."""
+DRIFT_LISTED: Final = 1_000
+"""Differences that are listed at once; the rest is counted."""
 DECISION_LOG_ENTRIES: Final = 20_000
 """Decisions that wait to be made rows in one API process: a second of denials, about 20 MB."""
 DECISION_LOG_DENIALS: Final = 1_000

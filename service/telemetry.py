@@ -74,6 +74,17 @@ TABLE: Final = (
         labels=("status",),
     ),
     Metric(
+        name="metergate_drift_open",
+        kind="gauge",
+        help="Differences in the books that two looks have found, by class. `metergate books list` has them.",
+        labels=("class",),
+    ),
+    Metric(
+        name="metergate_books_age_seconds",
+        kind="gauge",
+        help="How long ago all books had been gone through; not there before the first time.",
+    ),
+    Metric(
         name="metergate_up",
         kind="gauge",
         help="1 when the last readiness probe of a part succeeded, else 0.",
@@ -110,7 +121,7 @@ class Telemetry:
         self._requests: dict[tuple[str, str, int], tuple[tuple[str, ...], _Spread]] = {}
         self._decisions: dict[tuple[str, str, bool], tuple[str, ...]] = {}
         for metric in TABLE:
-            if not metric.labels and metric.kind != "histogram":
+            if not metric.labels and metric.kind == "counter":
                 self._numbers[metric.name][()] = 0
 
     def count(self, name: str, *labels: str, amount: float = 1) -> None:

@@ -86,6 +86,12 @@ def counters(shard: int, tenant_id: str, window: str) -> str:
     return f"c:{tag(shard)}:{tenant_id}:{window}"
 
 
+def parse_counters(key: str) -> tuple[str, str]:
+    """A key's tenant and time window. A tenant may have colons in its name, a window has none."""
+    tenant_id, _, name = key.split(":", 2)[2].rpartition(":")
+    return tenant_id, name
+
+
 def snapshot(shard: int, tenant_id: str) -> str:
     """A tenant's snapshot as Postgres had it at the version that stands in it."""
     return f"s:{tag(shard)}:{tenant_id}"

@@ -71,6 +71,17 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         ) from error
 
 
+@asynccontextmanager
+async def standing_still(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction that changes nothing and sees all at one instant, that of its first query.
+
+    Errors: UnavailableError.
+    """
+    async with transaction(pool) as connection:
+        await connection.execute("set transaction isolation level repeatable read, read only")
+        yield connection
+
+
 async def rows(connection: Connection, query: bytes, params: Params, into: type[Row]) -> list[Row]:
     """All rows as Structs; the columns are the Struct's fields."""
     async with connection.cursor(row_factory=class_row(into)) as cursor:

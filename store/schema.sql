@@ -532,3 +532,37 @@ create table decisions (
 ) partition by range (as_of);
 create index decisions_by_time on decisions (as_of, decision_id);
 create index decisions_by_id on decisions (decision_id);
+
+-- Are the books right? ---------------------------------------------------------------------------------
+
+-- Where two records of the same thing differ. Nothing here repairs anything.
+create table drift (
+  tenant_id        text not null,
+  drift_id         text not null,                  -- of class, tenant and subject: the same whenever it is found
+  class            text not null,                  -- policies.drift.KINDS
+  feature_id       text not null,
+  subject          text not null,                  -- what differs: a counter, an hour, a day, a reservation, a bucket
+  expected         jsonb not null,
+  actual           jsonb not null,
+  money            jsonb,                          -- currency -> minor units at risk; null: none, or nobody has rated it
+  evidence         jsonb not null,                 -- how each side came to what it says
+  action           text not null,                  -- what would end it
+  why_safe         text not null,                  -- '': somebody has to look first
+  state            text not null,                  -- suspected until a second look has found the same, open, gone
+  looks            integer not null,
+  first_seen_at    timestamptz not null,
+  last_seen_at     timestamptz not null,
+  gone_at          timestamptz,
+  primary key (tenant_id, drift_id)
+);
+create index drift_by_state on drift (state, first_seen_at);
+
+-- How far the books have been gone through, part by part: again and again.
+create table books_rounds (
+  part             text primary key,               -- s000 to s255: a shard's tenants; keys: all counters of Redis by name
+  after            text not null default '',       -- what was looked at last; '': it begins anew
+  began_at         timestamptz,
+  finished_at      timestamptz,                    -- when it was whole
+  tried_at         timestamptz,
+  looked           bigint not null default 0       -- tenants, or names, since ever
+);

@@ -181,6 +181,13 @@ async def read(connection: postgres.Connection, tenant_id: str, *, now: datetime
     return _decode(texts[0]) if texts else _unknown(tenant_id)
 
 
+async def read_all(
+    connection: postgres.Connection, tenant_ids: Sequence[str], *, now: datetime
+) -> list[Snapshot]:
+    """The snapshots of those tenants that exist, inside a transaction; nobody keeps them."""
+    return [_decode(text) for text in await read_texts(connection, tenant_ids, now=now)]
+
+
 def copy_of(text: str) -> bytes:
     """What Redis keeps of a snapshot that Postgres gave."""
     return _MARK + text.encode()

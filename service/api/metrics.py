@@ -1,16 +1,24 @@
-"""What this process measured, for Prometheus.
+"""What this process measured, for Prometheus, and what is known to be wrong with the books.
 
 No key is needed, as for the health routes: it names no tenant, but keep it inside your own network.
 """
 
-from typing import Final
+import asyncio
+import contextlib
+from typing import Final, get_args
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 
+from policies import errors
+from policies.drift import Class
 from service.api import auth
 from service.context import Context
 from service.telemetry import CONTENT_TYPE, Telemetry
+from service.usecases import books
+
+_BOOKS_S: Final = 0.5
+"""How long the answer waits for Postgres; without it the last numbers stand."""
 
 
 @get("/metrics", opt=auth.PUBLIC, media_type="text/plain")
@@ -19,7 +27,19 @@ async def metrics(
 ) -> Response[bytes]:
     """Shows all metrics in Prometheus' text format. They name no tenant."""
     telemetry.count("metergate_decision_log_dropped_total", amount=context.decisions.take_dropped())
+    with contextlib.suppress(errors.UnavailableError, TimeoutError):
+        async with asyncio.timeout(_BOOKS_S):
+            await _tell_books(context, telemetry)
     return Response(telemetry.text(), media_type=CONTENT_TYPE)
+
+
+async def _tell_books(context: Context, telemetry: Telemetry) -> None:
+    state = await books.state(context)
+    for kind in get_args(Class):
+        telemetry.set("metergate_drift_open", kind, value=state.open.get(kind, 0))
+    if state.looked_through is not None:
+        age = context.clock.now() - state.looked_through
+        telemetry.set("metergate_books_age_seconds", value=age.total_seconds())
 
 
 ROUTES: Final = (metrics,)

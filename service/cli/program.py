@@ -37,6 +37,7 @@ COMMANDS: Final = (
     ),
     Later("tenant", module="tenant", summary="See and change tenants and what they are subscribed to."),
     Later("key", module="key", summary="Make, list, replace and end the keys of programs that call the API."),
+    Later("books", module="books", summary="See where the records of usage differ, and look for it now."),
     Later("job", module="job", summary="List the regular jobs, and run one now."),
 )
 

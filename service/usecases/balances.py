@@ -10,7 +10,7 @@ import msgspec
 from policies import buckets, decide, entitlement, errors, quantity, rollover
 from policies.balance import Levels
 from policies.buckets import Bucket
-from policies.entitlement import Right
+from policies.entitlement import Right, Snapshot
 from policies.grant import Grant
 from service.context import Context
 from service.usecases import carrying, check, levels, tenants
@@ -59,7 +59,7 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     as_of: datetime
 
 
-class _Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True):
     """One feature's right, its grants, and the counters of both."""
 
     right: Right
@@ -69,6 +69,11 @@ class _Account(msgspec.Struct, frozen=True):
     """What held at the end of the period before, if something of it is carried."""
     want_before: Want
 
+    @property
+    def wants(self) -> tuple[Want, Want]:
+        """All counters that its books are made of."""
+        return self.want, self.want_before
+
 
 async def of_tenant(context: Context, tenant_id: str) -> Balances:
     """The balances as the counters stand now, on the facts that Postgres has now.
@@ -76,10 +81,22 @@ async def of_tenant(context: Context, tenant_id: str) -> Balances:
     Errors: NotFoundError; UnavailableError, also when the counters cannot be believed.
     """
     await context.catalogs.refresh()
-    offer, now = check.active_offer(context), context.clock.now()
+    now = context.clock.now()
     snapshot = await context.snapshots.load(tenant_id)
     if not snapshot.known:
         raise tenants.unknown(tenant_id)
+    accounts = await accounts_of(context, snapshot, now)
+    try:
+        found = iter(await context.counters.read([want for one in accounts for want in one.wants]))
+    except (RedisAwayError, FenceClosedError) as error:
+        raise errors.UnavailableError("The counters cannot be read now.", retry_after_s=2) from error
+    balances = [_balance(account, next(found).values, next(found).values, now) for account in accounts]
+    return Balances(tenant_id=tenant_id, balances=balances, as_of=now)
+
+
+async def accounts_of(context: Context, snapshot: Snapshot, now: datetime) -> list[Account]:
+    """Every metered feature that a tenant has a right to, with the counters that its books are made of."""
+    offer = check.active_offer(context)
     versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
     accounts = []
     for feature_id in entitlement.featured(snapshot, offer, versions):
@@ -88,13 +105,7 @@ async def of_tenant(context: Context, tenant_id: str) -> Balances:
         if decide.needs_levels(right):
             before = held(at=_last_instant(right)) if right.rollover else None
             accounts.append(_account(right, buckets.grants_of(snapshot, feature_id, now), before))
-    try:
-        wanted = [want for account in accounts for want in (account.want, account.want_before)]
-        found = iter(await context.counters.read(wanted))
-    except (RedisAwayError, FenceClosedError) as error:
-        raise errors.UnavailableError("The counters cannot be read now.", retry_after_s=2) from error
-    balances = [_balance(account, next(found).values, next(found).values, now) for account in accounts]
-    return Balances(tenant_id=tenant_id, balances=balances, as_of=now)
+    return accounts
 
 
 def _last_instant(right: Right) -> datetime:
@@ -104,10 +115,10 @@ def _last_instant(right: Right) -> datetime:
     return end - timedelta(microseconds=1)
 
 
-def _account(right: Right, grants: tuple[Grant, ...], before: Right | None) -> _Account:
+def _account(right: Right, grants: tuple[Grant, ...], before: Right | None) -> Account:
     fields = (*levels.of_period(right), *(levels.of_grant(one) for one in grants), *carrying.fields(right))
     ended = (*levels.of_period(before), *carrying.fields(before)) if before else ()
-    return _Account(
+    return Account(
         right=right,
         grants=grants,
         want=Want(right.tenant_id, (*fields, *_held_fields(right, grants).values())),
@@ -127,19 +138,27 @@ def _held_fields(right: Right, grants: Sequence[Grant] = ()) -> dict[str, tuple[
 
 
 def _balance(
-    account: _Account, values: tuple[int, ...], ended: tuple[int, ...], now: datetime
+    account: Account, values: tuple[int, ...], ended: tuple[int, ...], now: datetime
 ) -> FeatureBalance:
+    books, previous = books_of(account, values, ended, now)
+    decimals = account.right.feature.decimals if account.right.feature else 0
+    return FeatureBalance(
+        feature_id=account.right.feature_id,
+        buckets=[_view(one, decimals) for one in books],
+        previous=[_view(one, decimals) for one in previous],
+    )
+
+
+def books_of(
+    account: Account, values: tuple[int, ...], ended: tuple[int, ...], now: datetime
+) -> tuple[Sequence[Bucket], Sequence[Bucket]]:
+    """The books of a feature by the values of both its wants: those of its period, and of the one before."""
     grants, count = account.grants, len(account.grants)
     values, held = _apart(values, _held_fields(account.right, grants))
     used = {one.id: value for one, value in zip(grants, values[PERIOD:], strict=False)}
     counted = _levels(account.right, (*values[:PERIOD], *values[PERIOD + count :]))
     books = buckets.with_reserved(buckets.of(account.right, counted, grants, used, now), held)
-    decimals = account.right.feature.decimals if account.right.feature else 0
-    return FeatureBalance(
-        feature_id=account.right.feature_id,
-        buckets=[_view(one, decimals) for one in books],
-        previous=[_view(one, decimals) for one in _previous(account, counted, ended)],
-    )
+    return books, _previous(account, counted, ended)
 
 
 def _apart(
@@ -150,7 +169,7 @@ def _apart(
     return values[:count], dict(zip(held, values[count:], strict=True))
 
 
-def _previous(account: _Account, counted: Levels, ended: tuple[int, ...]) -> Sequence[Bucket]:
+def _previous(account: Account, counted: Levels, ended: tuple[int, ...]) -> Sequence[Bucket]:
     before = account.before
     if before is None:
         return ()

@@ -7,6 +7,9 @@ delete from idempotency_keys where created_at < %(before)s;
 -- name: reservations
 delete from reservations where ended_at < %(before)s;
 
+-- name: drift
+delete from drift where gone_at < %(before)s;
+
 -- name: counters
 -- Sums of windows that no event may touch any more, and that are on an invoice.
 delete from usage_counters

@@ -25,6 +25,7 @@ from policies.decision import Decision
 from service import wiring
 from service.cli.program import metergate
 from service.usecases import keys, report
+from store import keyspace
 from tests.conftest import CATALOG
 
 ROOT = Path(__file__).parents[2]
@@ -375,6 +376,39 @@ def test_a_job_is_listed_and_run(instance):
     assert run("job", "run", "flush").output == "flush: opened 256 shards\n"
     assert told("job", "run", "flush") == {"name": "flush", "done": ""}
     assert run("job", "run", "flush").output == "flush: nothing to do\n"
+
+
+def test_the_books_are_right_until_somebody_touches_a_counter(served):
+    run("check", "acme", "ai-tokens")  # a counter of acme is still to come
+    assert told("books", "check") == {"tenants": 1, "open": [], "unsure": {}}
+    assert "Looked at 1 tenant: nothing differs." in run("books", "check", "--tenant", "acme").output
+    assert run("books", "list").output == "All books were gone through: not once yet.\n"
+    tenant = keyspace.shard_of("acme")
+    with redis.Redis.from_url(served.redis_url) as client:
+        client.hset(keyspace.counters(tenant, "acme", "n.0"), "ai-tokens:i", 7)
+    (found,) = told("books", "check", "--pause", "0", ends=1)["open"]
+    assert (found["class"], found["tenantId"], found["expected"], found["actual"]) == (
+        "counter_foreign",
+        "acme",
+        0,
+        7,
+    )
+    (line,) = [each for each in run("books", "list", ends=1).output.splitlines() if "drf_" in each]
+    assert line.split()[:5] == [found["driftId"], "counter_foreign", "acme", "n.0", "ai-tokens:i"]
+    assert told("books", "list", "--class", "hold_missing") == {"items": [], "lookedThrough": None}
+    shown = run("books", "show", found["driftId"], ends=1).output
+    assert "why safe" in shown
+    assert "evidence: counter" in shown
+    assert "no drift" in run("books", "show", "drf_0", ends=2).stderr
+    with redis.Redis.from_url(served.redis_url) as client:
+        client.delete(keyspace.counters(tenant, "acme", "n.0"))
+    assert told("books", "check", "--tenant", "acme")["open"] == []
+    assert told("books", "list")["items"] == []
+    assert [one["state"] for one in told("books", "list", "--all")["items"]] == ["gone"]
+    with redis.Redis.from_url(served.redis_url) as client:
+        client.delete(keyspace.fence(tenant))
+    assert "is closed" in run("books", "check", "--tenant", "acme", "--pause", "0", ends=2).stderr
+    assert "no tenant" in run("books", "check", "--tenant", "nobody", ends=2).stderr
 
 
 def test_the_doctor_says_what_a_new_database_lacks(instance):

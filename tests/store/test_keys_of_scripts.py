@@ -13,7 +13,7 @@ import redis
 
 from jobs import expire
 from service.context import Context
-from service.usecases import reservations, reserve, revise
+from service.usecases import books, reservations, reserve, revise
 from service.usecases.events import EventName
 from service.usecases.fitting import Wanted
 from service.usecases.reservations import Told
@@ -48,6 +48,7 @@ async def story(context: Context) -> None:
     correction = Correction("c1", keyspace.shard_of("acme"), "acme", ledger.month(), f"{TOKENS}:i", 1)
     await context.counters.correct(correction.shard, [correction])
     assert await Turns(context.counters.link, Rates(), real_ms=lambda: 1).take("invoices", "me") == 0
+    await books.look(context, ["acme", "capped"], now=NOW)
 
 
 async def story_of_levels(context: Context) -> None:
