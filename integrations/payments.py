@@ -96,6 +96,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     things: tuple[seen.Thing, ...]
     """What is to be looked at."""
     live: bool
+    new_means: bool = False
+    """The customer has a new way to pay."""
     version: str = ""
     """Of the provider's API, in which the notice is written."""
     caused_by: str = ""
@@ -120,6 +122,8 @@ class Limiter(Protocol):
 class Payments(Protocol):
     """A payment provider. Errors of every verb that answers an Outcome: StoppedError."""
 
+    account: str
+    """Names the provider and whether real money moves."""
     live: bool
     """Real money moves."""
     lines_max: int

@@ -237,16 +237,12 @@ REDIS_TIMEOUT_S: Final = 0.5
 """How long a request waits for Redis before it answers without it."""
 REDIS_TRIPS: Final = 2
 """Round trips under way at once while the first waits for a disk, so that a worker has work meanwhile."""
-REDIS_WAIT_MS: Final = 200
-"""How long an acknowledgement waits for replicas (METERGATE_REDIS_REPLICAS) before it is none."""
 REDIS_TRIP_PARTS: Final = 40_000
 """Words of commands in one round trip to Redis: some 3,000 events, done in a fraction of the time above."""
 REDIS_WAITING_PARTS: Final = 400_000
 """Words that may wait for their round trip; more is turned away at once instead of late."""
 WORKER_REDIS_TIMEOUT_S: Final = 30.0
 """The same for a worker's bulk trips, on a disk that may be slow; nobody waits for their answer."""
-STRICT_S: Final = 1.0
-"""How long an acknowledgement under `strict` waits for the flush before its sender must come again."""
 POSTGRES_TIMEOUT_S: Final = 1.0
 """How long a request waits for a connection to Postgres."""
 POSTGRES_STATEMENT_S: Final = 10.0
@@ -327,3 +323,19 @@ NOTICE_BYTES: Final = 1024 * 1024
 """One notice of a provider."""
 NOTICE_TOLERANCE_S: Final = 300
 """How far the time at which a notice was signed may be from now, so that an old one cannot be sent again."""
+PUSH_LEASE_S: Final = 60
+"""How long a worker that has died keeps others from a tenant's charges."""
+PUSH_BATCH: Final = 200
+"""Charges that are planned in one transaction, and tenants that one run of the job works on."""
+PUSH_AT_ONCE: Final = 8
+"""Tenants that a worker works on at the same time: each waits for the provider nearly all the time."""
+LOOK_BATCH: Final = 50
+"""Things of a provider that a worker looks at in one go."""
+LOOK_LEASE_S: Final = 60
+"""How long a worker that has died keeps others from looking at a thing."""
+NOTICES_S: Final = 300
+"""How often a provider is asked for notices that did not reach us."""
+NOTICES_AGAIN_S: Final = 600
+"""How far before the last question the next one begins: what happened shows there a little later."""
+NOTICE_DAYS: Final = 35
+"""How long notices are kept: providers remember 30 days."""

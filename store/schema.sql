@@ -198,8 +198,7 @@ create table flush_cursors (
   trim_id          text not null default '0-0',    -- entries up to it may be dropped: committed long ago
   next_trim_id     text not null default '0-0',    -- becomes trim_id once it has been committed that long
   next_trim_at     timestamptz,                    -- when next_trim_id was noted
-  drained_at       timestamptz,                    -- everything acknowledged before is in Postgres; null: never looked
-  number           bigint not null default 0       -- of the entry that was brought over last: the next has one more
+  drained_at       timestamptz                     -- everything acknowledged before is in Postgres; null: never looked
 );
 
 -- Ids seen, by month of arrival: this month's partition and the two before it are the dedupe horizon.
@@ -363,51 +362,15 @@ create table usage_inbox (
 );
 create index usage_inbox_by_arrival on usage_inbox (arrived_at);
 
--- Journal entries whose digest did not match their content, or that were refused here: kept, not counted, alarmed.
+-- Journal entries whose digest did not match their content: kept, never counted, alarmed.
 create table journal_quarantine (
   shard            smallint not null,
   entry_id         text not null,
   fields           jsonb not null,                 -- base64 of what stood there
   reason           text not null,
   found_at         timestamptz not null,
-  ended_at         timestamptz,
-  ended_as         text,                           -- applied, dismissed
   primary key (shard, entry_id)
 );
-
--- How far a process has acknowledged entries: the highest number in each epoch of a shard's journal.
-create table journal_tips (
-  shard            smallint not null,
-  epoch            bigint not null,
-  number           bigint not null,
-  primary key (shard, epoch)
-);
-
--- Each time a shard is certified its numbers go on from a new epoch. Between `ended` and `began` there is no entry: whoever
--- has acknowledged one of those numbers has acknowledged what is lost.
-create table journal_epochs (
-  shard            smallint not null,
-  began            bigint not null,
-  ended            bigint not null,
-  certified_at     timestamptz not null,
-  primary key (shard, began)
-);
-
--- What should never happen, and somebody must look at: open until they say what they made of it.
-create table incidents (
-  incident_id      bigint generated always as identity primary key,
-  kind             text not null,                  -- entries-lost, journal-gap, journal-older, entry-quarantined
-  shard            smallint not null,
-  subject          text not null,                  -- of one subject a kind is told once
-  entries          bigint,                         -- how many entries it is about, where that is known
-  detail           text not null,
-  found_at         timestamptz not null,
-  closed_at        timestamptz,
-  closed_by        text,
-  reason           text,
-  unique (kind, shard, subject)
-);
-create index incidents_open on incidents (found_at) where closed_at is null;
 
 -- What is owed ------------------------------------------------------------------------------------------
 
@@ -552,6 +515,109 @@ create trigger credit_notes_stay before update or delete or truncate on credit_n
   for each statement execute function refuse_change();
 create trigger billing_ledger_stays before update or delete or truncate on billing_ledger
   for each statement execute function refuse_change();
+
+-- Who moves the money ---------------------------------------------------------------------------------
+
+-- The accounts at payment providers that this instance has worked with. Invoices from before charges_since stay with whoever
+-- collects them by hand.
+create table payment_accounts (
+  account          text primary key,               -- stripe:live, stripe:test
+  charges_since    timestamptz not null,
+  asked_until      timestamptz                     -- notices were asked for up to here; null: not yet
+);
+
+-- Who pays, at the provider. Holding the lease is the right to ask for anything of the tenant's.
+create table payers (
+  tenant_id        text primary key references tenants,
+  customer_ref     text,                           -- null: not there yet
+  holder           text,
+  lease_until      timestamptz
+);
+create unique index payers_by_customer on payers (customer_ref);
+
+-- Invoices that a provider is to collect, and how far that is.
+create table charges (
+  tenant_id        text not null references payers,
+  invoice_id       text not null,
+  currency         text not null,
+  total            bigint not null,                -- minor units
+  state            text not null,                  -- policies.charging.charge.State
+  revision         integer not null default 1,     -- rises when a draft was deleted elsewhere and all begins anew
+  days             integer[] not null,             -- of the attempts, after opened_at
+  invoice_ref      text,
+  page_url         text not null default '',       -- where the customer can pay
+  opened_at        timestamptz,                    -- since when it binds
+  next_at          timestamptz,                    -- when to go on; null: not by itself
+  tries            integer not null default 0,     -- since it got on last
+  credited         bigint not null default 0,      -- minor units: by credit notes that the provider has, too
+  reason           text not null default '',       -- why it waits or was stopped
+  primary key (tenant_id, invoice_id),
+  foreign key (tenant_id, invoice_id) references invoices
+);
+create index charges_due on charges (next_at) where next_at is not null;
+create index charges_by_ref on charges (invoice_ref);
+
+-- What was, is being and is to be ordered of the provider. `sending` is the only state in which nobody knows.
+create table charge_operations (
+  tenant_id        text not null references payers,
+  invoice_id       text not null,                  -- empty: the tenant's customer
+  revision         integer not null,
+  place            integer not null,
+  step             text not null,                  -- policies.charging.charge.Step
+  subject          text not null default '',
+  body             jsonb,                          -- policies.charging.orders: kept before it is sent, never made anew
+  state            text not null default 'planned', -- planned, sending, done, rejected
+  key_revision     integer not null default 1,
+  first_sent_at    timestamptz,
+  ref              text,                           -- of what it made
+  primary key (tenant_id, invoice_id, revision, place)
+);
+
+create table payment_attempts (
+  tenant_id        text not null,
+  invoice_id       text not null,
+  attempt          integer not null,               -- from 1: each has a key of its own
+  state            text not null default 'planned', -- planned, sending, paid, declined
+  due_at           timestamptz,                    -- null: when the customer has a new way to pay
+  at               timestamptz,                    -- when it was answered
+  code             text not null default '',       -- of a decline
+  reason           text not null default '',
+  primary key (tenant_id, invoice_id, attempt),
+  foreign key (tenant_id, invoice_id) references charges
+);
+
+-- What a provider told us, or we asked it for: hints, each kept once. What is so is fetched.
+create table payment_notices (
+  ref              text primary key,               -- the provider's id of it
+  account          text not null,
+  type             text not null,
+  happened_at      timestamptz not null,
+  received_at      timestamptz not null,
+  via              text not null,                  -- told, asked
+  things           jsonb not null,                 -- policies.charging.seen.Thing: what is to be looked at
+  version          text not null,                  -- of the API that it is written in
+  caused_by        text not null                   -- the key of our order that led to it
+);
+create index payment_notices_by_age on payment_notices (received_at);
+
+-- Things of the provider as they were when they were looked at last. Looks are counted, so that one that began earlier never
+-- overwrites one that began later; no clock is asked which that was.
+create table payment_objects (
+  ref              text primary key,
+  kind             text not null,                  -- policies.charging.seen.Kind
+  wanted           bigint not null default 1,      -- looks that were asked for
+  claimed          bigint not null default 0,      -- looks that were begun
+  read             bigint not null default 0,      -- the look that body is from
+  next_at          timestamptz,                    -- when to look; null: nobody asked
+  lease_until      timestamptz,                    -- somebody looks
+  tries            integer not null default 0,
+  tenant_id        text,                           -- null: not of a tenant of ours
+  body             jsonb,                          -- policies.charging.seen; null: not looked at, or gone
+  read_at          timestamptz,
+  failed           text not null default ''        -- why it could not be read
+);
+create index payment_objects_due on payment_objects (next_at) where next_at is not null;
+create index payment_objects_by_tenant on payment_objects (tenant_id, kind);
 
 -- What was answered ------------------------------------------------------------------------------------
 

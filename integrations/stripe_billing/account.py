@@ -36,6 +36,7 @@ class Account:
     ) -> None:
         assert not keys.wrong(key, address, secrets), "the configuration was checked"
         self.live = keys.is_live(key)
+        self.account = f"stripe:{'live' if self.live else 'test'}"
         self._secrets = tuple(secret for secret in secrets if secret)
         self._limiter = limiter
         self._http = Http(timeout=float(limits.PAYMENT_TIMEOUT_S))

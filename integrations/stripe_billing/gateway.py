@@ -69,11 +69,22 @@ class StripePayments(Looking):
         return await self._order("invoiceitems.create", key, create, params, shapes.line)
 
     async def drop_line(self, line: seen.Line, key: str) -> Outcome[None]:
-        """Deletes the item."""
-        del key  # what is deleted is deleted, however often it is said
-        return _gone(
-            await self._ask("invoiceitems.delete", lambda: self._api.invoice_items.delete_async(line.ref))
+        """The item with the line that it became, which has an id of its own."""
+        found = await self._list(
+            "invoices.lines",
+            lambda page: self._api.invoices.line_items.list_async(line.invoice_ref, page),
+            {},
+            lambda one: (one.id, shapes.item_of(one)),
         )
+        if not isinstance(found, Done):
+            return found
+        refs = [ref for ref, item in found.value if item == line.ref]
+        if not refs:
+            return Done(None)
+        params = {"lines": [{"id": refs[0], "behavior": "delete"}]}
+        remove = self._api.invoices.remove_lines_async
+        done = await self._act("invoices.remove_lines", remove, line.invoice_ref, key, params)
+        return Done(None) if isinstance(done, Done) else done
 
     async def discard(self, invoice_ref: str, key: str) -> Outcome[None]:
         """Deletes the draft."""
@@ -135,7 +146,7 @@ def _given(**fields: str) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _gone(done: Outcome[stripe.InvoiceItem] | Outcome[stripe.Invoice]) -> Outcome[None]:
+def _gone(done: Outcome[stripe.Invoice]) -> Outcome[None]:
     """What is not there any more is gone, too."""
     if isinstance(done, Done) or (isinstance(done, Rejected) and done.code == MISSING):
         return Done(None)

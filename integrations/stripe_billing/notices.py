@@ -85,6 +85,7 @@ def _notice(event: _Event) -> Notice:
         happened_at=datetime.fromtimestamp(event.created, UTC),
         things=things(event.type, event.data.object),
         live=event.livemode,
+        new_means=event.type in ("payment_method.attached", "payment_method.automatically_updated"),
         version=event.api_version or "",
         caused_by=(event.request.idempotency_key if event.request else None) or "",
     )

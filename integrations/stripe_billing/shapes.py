@@ -198,6 +198,7 @@ def credit_note(given: stripe.StripeObject) -> seen.CreditNote:
         currency=one.currency,
         customer_ref=_ref(one.customer),
         invoice_ref=_ref(one.invoice),
+        credit_id=_ours(one, CREDIT),
         live=one.livemode,
         created_at=_at(one.created),
     )
@@ -219,6 +220,12 @@ def subscription(given: stripe.StripeObject) -> seen.Subscription:
         live=one.livemode,
         created_at=_at(one.created),
     )
+
+
+def item_of(given: stripe.InvoiceLineItem) -> str:
+    """The invoice item that became a line of an invoice."""
+    parent: Any = plain(given).get("parent") or {}
+    return str((parent.get("invoice_item_details") or {}).get("invoice_item") or "")
 
 
 def ref_of(given: stripe.StripeObject, field: str) -> str:

@@ -110,6 +110,7 @@ class CreditNote(msgspec.Struct, frozen=True, kw_only=True, tag="credit_note"):
     currency: str
     customer_ref: str
     invoice_ref: str
+    credit_id: str | None = None
     live: bool = False
     created_at: datetime | None = None
 

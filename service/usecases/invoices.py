@@ -104,7 +104,7 @@ async def _changed(
     else:
         standing = invoice.moved(before.standing, wish.act, "operator")
         if wish.act == "void":
-            await _give_back(connection, before, now)
+            await give_back(connection, before, now)
     after = await invoices.write_standing(connection, before, standing, at=now, reason=wish.reason)
     return after, Changed(
         action=f"invoice.{wish.act}",
@@ -116,7 +116,7 @@ async def _changed(
     )
 
 
-async def _give_back(connection: postgres.Connection, of: Invoice, now: datetime) -> None:
+async def give_back(connection: postgres.Connection, of: Invoice, now: datetime) -> None:
     """What a void invoice had taken over of the ledger stands there again."""
     taken = await invoices.carried_in(connection, of.tenant_id, of.invoice_id)
     if taken:

@@ -3,10 +3,12 @@
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from integrations.stripe_billing.gateway import StripePayments
+from service.context import Context
 from tests.conftest import NOW
 from tests.stripe_world import environment
 from tests.stripe_world.account import KEY, PREVIOUS, SECRET, Account, World
@@ -64,3 +66,10 @@ async def payments(account: Account, limiter: Unhurried) -> AsyncIterator[Stripe
     provider = StripePayments(KEY, limiter, address=account.address, secrets=(SECRET, PREVIOUS))
     yield provider
     await provider.close()
+
+
+@pytest.fixture
+async def billing(context: Context, catalog, payments: StripePayments) -> Context:
+    """An instance that charges in the account."""
+    del catalog
+    return replace(context, payments=payments)
