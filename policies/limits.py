@@ -128,8 +128,8 @@ CLOSE_GRACE_LEAST_S: Final = 300
 """How long after its end a billing period stays open for late events, at least: clocks differ by less."""
 CLOSE_DUE: Final = 20_000
 """Tenants whose periods one look at what is due finds; those that remain are found by the next."""
-CLOSE_BATCH: Final = 100
-"""Tenants of one shard whose periods one transaction closes: a fraction of a second without a flush there."""
+CLOSE_BATCH: Final = 200
+"""Tenants whose periods one transaction closes: part of a second in which their shards are not flushed."""
 OVERDUE_BATCH: Final = 1_000
 """Invoices that one run finds overdue; the next finds the rest."""
 CLOSE_AGAIN_S: Final = 3_600

@@ -1,6 +1,6 @@
 """Closing billing periods: what is due, what is read for it under the shard's lock, and what is written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -93,6 +93,11 @@ class Payer(msgspec.Struct, frozen=True):
     email: str
 
 
+class _Cursor(msgspec.Struct, frozen=True):
+    shard: int
+    drained_at: datetime | None
+
+
 class _Used(msgspec.Struct, frozen=True):
     tenant_id: str
     time_window: str
@@ -123,10 +128,16 @@ async def due(connection: postgres.Connection, now: datetime, *, limit: int) -> 
     return await postgres.rows(connection, _SQL.due, {"now": now, "limit": limit}, Due)
 
 
-async def lock_shard(connection: postgres.Connection, shard: int) -> datetime | None:
-    """Keeps the shard from being flushed; until when everything acknowledged is in Postgres."""
-    found: list[datetime | None] = await postgres.scalars(connection, _SQL.lock_shard, {"shard": shard})
-    return found[0] if found else None
+async def lock_shards(connection: postgres.Connection, shards: Collection[int]) -> dict[int, datetime | None]:
+    """Keeps shards from being flushed; until when everything acknowledged of each is in Postgres."""
+    found = await postgres.rows(connection, _SQL.lock_shards, {"shards": sorted(shards)}, _Cursor)
+    return {one.shard: one.drained_at for one in found}
+
+
+async def lock_tenants(connection: postgres.Connection, tenant_ids: Sequence[str]) -> dict[str, Payer]:
+    """Lets nobody change these tenants until the transaction ends; whom their invoices are made out to."""
+    found = await postgres.rows(connection, _SQL.lock_tenants, {"tenants": list(tenant_ids)}, Payer)
+    return {one.tenant_id: one for one in found}
 
 
 async def lock_accounts(
@@ -204,12 +215,6 @@ async def adjust(connection: postgres.Connection, name: Name, period: Earlier) -
         "uses": _json(period.uses),
     }
     await postgres.execute(connection, _SQL.adjust_period, params)
-
-
-async def payers(connection: postgres.Connection, tenant_ids: Sequence[str]) -> dict[str, Payer]:
-    """Whom invoices of these tenants are made out to."""
-    found = await postgres.rows(connection, _SQL.tenants, {"tenants": list(tenant_ids)}, Payer)
-    return {one.tenant_id: one for one in found}
 
 
 async def keep_periods(connection: postgres.Connection, periods: Iterable[Period]) -> None:

@@ -39,6 +39,13 @@ Point = Literal[
     "inbox-kept",  # written, not committed
     "inbox-committed",  # committed, nobody was told
     "inbox-sent",  # the scripts have it, its row is as it was
+    # the close of billing periods (service/usecases/closing.py, issuing.py)
+    "close-locked",  # the shard and its accounts are ours
+    "close-weighed",  # what is owed is known, nothing is written
+    "close-moved",  # periods and accounts are written
+    "close-numbered",  # invoices have their numbers, and are not there
+    "close-issued",  # all of it is written, not committed
+    "close-committed",  # committed; other shards are as they were
 ]
 POINTS: Final[tuple[Point, ...]] = get_args(Point)
 VARIABLE: Final = "METERGATE_CRASH_POINT"

@@ -20,6 +20,7 @@ FIGURES: Final = {
     "cold": "How long the first check of a tenant takes, beside later ones.",
     "tenants": "Checks a second over 1,000,000 tenants at random, beside one tenant.",
     "catalog-size": "Checks a second in large catalogs, beside one plan with one feature.",
+    "close": "Tenants a second whose period is closed and invoiced, beside a bare COPY of the same rows.",
     "cerbos": "Checks a second and their p99 on the whole machine, beside Cerbos with the same rule.",
     "consume": "Uses a second of /v1/consume beside a bare echo, and of one tenant beside many.",
     "holds": "Checks a second of a tenant with 20 buckets and 1,000 open reservations, beside one with none.",

@@ -7,9 +7,8 @@ killed anywhere, it has closed them or it has not.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -26,7 +25,8 @@ from service.usecases.issuing import Billed, Draft, Least
 from service.usecases.rated import Known
 from service.usecases.weighing import Work
 from store import audit, closing, invoices, postgres, snapshot_source
-from store.closing import Moved
+from store.closing import Due, Moved, Payer
+from store.crash_points import crash_point
 
 log = logging.getLogger("metergate.closing")
 
@@ -72,12 +72,11 @@ async def close_due(
         todo = [one for one in due if one.tenant_id not in left and only in (None, one.tenant_id)]
         if not todo:
             return msgspec.structs.replace(total, waiting=len(left))
-        for shard, group in groupby(todo, key=lambda one: one.shard):
-            tenants = [one.tenant_id for one in group]
-            for start in range(0, len(tenants), limits.CLOSE_BATCH):
-                batch = _Batch(context, offer, now, least)
-                total = total.plus(await batch.close(shard, tenants[start : start + limits.CLOSE_BATCH]))
-                left |= batch.left
+        for start in range(0, len(todo), limits.CLOSE_BATCH):
+            batch = _Batch(context, offer, now, least)
+            total = total.plus(await batch.close(todo[start : start + limits.CLOSE_BATCH]))
+            crash_point("close-committed")
+            left |= batch.left
 
 
 class _Batch:
@@ -91,15 +90,20 @@ class _Batch:
         self.left: set[str] = set()
         """Tenants that are still due afterwards."""
 
-    async def close(self, shard: int, tenant_ids: Sequence[str]) -> Closed:
+    async def close(self, due: Sequence[Due]) -> Closed:
         """Closes one period of each subscription of these tenants whose period is over."""
+        shards = {one.tenant_id: one.shard for one in due}
         async with postgres.transaction(self._context.pool) as connection:
-            drained = await closing.lock_shard(connection, shard)
-            accounts = await closing.lock_accounts(connection, tenant_ids, self._now)
-            self.left = set(tenant_ids) - {one.tenant_id for one in accounts}
-            works = [work for work in await self._look(connection, accounts) if self._is_over(work, drained)]
+            drained = await closing.lock_shards(connection, {*shards.values()})
+            payers = await closing.lock_tenants(connection, [*shards])
+            accounts = await closing.lock_accounts(connection, [*shards], self._now)
+            crash_point("close-locked")
+            self.left = set(shards) - {one.tenant_id for one in accounts}
+            looked = await self._look(connection, accounts)
+            works = [one for one in looked if self._is_over(one, drained.get(shards[one.account.tenant_id]))]
             works = await self._weighed(connection, works)
-            return await self._write(connection, works)
+            crash_point("close-weighed")
+            return await self._write(connection, works, payers)
 
     async def _look(self, connection: postgres.Connection, accounts: Sequence[closing.Account]) -> list[Work]:
         """The subscriptions, with all that is known of their tenants."""
@@ -162,7 +166,9 @@ class _Batch:
         self._moved.append(Moved(work.account, again))
         self._failed += 1
 
-    async def _write(self, connection: postgres.Connection, works: Sequence[Work]) -> Closed:
+    async def _write(
+        self, connection: postgres.Connection, works: Sequence[Work], payers: Mapping[str, Payer]
+    ) -> Closed:
         names = [work.name for work in works]
         for work in works:
             for period in work.adjusted.periods:
@@ -171,10 +177,12 @@ class _Batch:
         await closing.keep_periods(connection, [_period(one, self._now) for one in billed])
         await closing.forget_late(connection, names)
         await closing.move(connection, self._moved)
+        crash_point("close-moved")
         balances = await invoices.balances(connection, sorted({name[0] for name in names}))
         drafts = issuing.drafts(billed, balances, self._least)
         await audit.append_all(connection, _without_invoice(billed, drafts, self._now))
-        issued = await issuing.issue(connection, drafts, self._now)
+        issued = await issuing.issue(connection, drafts, payers, self._now)
+        crash_point("close-issued")
         return Closed(periods=len(works), invoices=len(issued), failed=self._failed)
 
     def _billed(self, work: Work) -> Billed:

@@ -15,6 +15,7 @@ from policies.rating.lines import Line
 from policies.rating.settle import Settled
 from service.usecases import changes
 from store import audit, closing, invoices, postgres
+from store.crash_points import crash_point
 from store.invoices import BilledTo, Entry, Issued, New
 
 ACTOR: Final = "job:close"
@@ -78,12 +79,17 @@ def drafts(billed: Iterable[Billed], balances: Mapping[tuple[str, str], int], le
     return found
 
 
-async def issue(connection: postgres.Connection, made: Sequence[Draft], now: datetime) -> list[Issued]:
+async def issue(
+    connection: postgres.Connection,
+    made: Sequence[Draft],
+    payers: Mapping[str, closing.Payer],
+    now: datetime,
+) -> list[Issued]:
     """Writes them, with their lines of the ledger and of the audit; takes their numbers last."""
     if not made:
         return []
-    payers = await closing.payers(connection, [one.billed.account.tenant_id for one in made])
     first = await invoices.take_numbers(connection, "invoice", len(made))
+    crash_point("close-numbered")
     new = [_new(one, payers, number, now) for number, one in enumerate(made, start=first)]
     await invoices.issue(connection, new)
     pairs = zip(new, made, strict=True)

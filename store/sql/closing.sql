@@ -11,9 +11,14 @@ from billing_accounts a join tenants t using (tenant_id)
 where a.look_at <= %(now)s
 order by t.shard, a.tenant_id limit %(limit)s;
 
--- name: lock_shard
--- Nothing of the shard is flushed until the transaction ends; until when everything acknowledged is here (R35).
-select drained_at from flush_cursors where shard = %(shard)s for update;
+-- name: lock_shards
+-- Nothing of these shards is flushed until the transaction ends; until when everything acknowledged is here (R35).
+select shard, drained_at from flush_cursors where shard = any(%(shards)s) order by shard for update;
+
+-- name: lock_tenants
+-- What stands on an invoice of these tenants. Whoever changes one of them waits, as it will for its subscriptions: so
+-- none of the two ever waits for the other in a ring.
+select tenant_id, name, email from tenants where tenant_id = any(%(tenants)s) order by tenant_id for key share;
 
 -- name: lock_accounts
 -- Subscriptions to be looked at, held until the transaction ends; those of tenants whose usage waits in the inbox are not.
@@ -82,10 +87,6 @@ order by period_no;
 -- The overage of a closed period as it is invoiced by now.
 update billing_periods set uses = %(uses)s::jsonb
 where tenant_id = %(tenant_id)s and subscription_id = %(subscription_id)s and period_no = %(period_no)s;
-
--- name: tenants
--- What stands on an invoice of these tenants.
-select tenant_id, name, email from tenants where tenant_id = any(%(tenants)s);
 
 -- name: copy_periods
 copy billing_periods (tenant_id, subscription_id, period_no, start_at, end_at, closed_at, uses) from stdin;
