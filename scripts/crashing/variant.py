@@ -18,9 +18,7 @@ from store.conversation import Command
 from store.flush import Reading
 
 TRIM_DELAY_S: Final = 2
-_WRITTEN_FIRST: Final = (
-    "  redis.call('XADD', journal, '*', 'n', #payloads, 'b', blob, 'x', redis.sha1hex(blob))\n"
-)
+_WRITTEN_FIRST: Final = "  redis.call('XADD', journal, '*', 'n', #payloads, 'b', blob, 'x', redis.sha1hex(blob), 's', whole(number))\n"
 _COUNTED: Final = "  write_counters()\n"
 _MARKED: Final = """  for _, mark in ipairs(marks) do
     redis.call('HSET', mark.key, mark.digest, mark.fingerprint)
@@ -57,8 +55,9 @@ def _moved(reading: Reading) -> Reading:
 
 def mark_first() -> None:
     """Scripts mark an act before the journal has it."""
+    right = _WRITTEN_FIRST + _COUNTED + _MARKED
+    assert right in scripts.RECORD.text, "there is something to break"
     for script in scripts.ALL:
-        right = _WRITTEN_FIRST + _COUNTED + _MARKED
         wrong = scripts.of(script.name, script.text.replace(right, _MARKED + _COUNTED + _WRITTEN_FIRST))
         setattr(scripts, script.name.upper(), wrong)
     scripts.ALL = tuple(getattr(scripts, script.name.upper()) for script in scripts.ALL)
