@@ -126,6 +126,8 @@ class Payments(Protocol):
     """Names the provider and whether real money moves."""
     live: bool
     """Real money moves."""
+    hears: bool
+    """Whether it can be told by whom a notice was sent; if not, none is taken."""
     lines_max: int
     """Lines of one invoice."""
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from jobs import announce, books, close, expire, flush, housekeep, inbox, overdue, push
+from jobs import announce, books, close, expire, flush, housekeep, inbox, look, notices, overdue, push
 from jobs.context import JobContext
 from policies import limits
 
@@ -27,6 +27,8 @@ JOBS: Final = (
     Job(name="close", every_s=60.0, run=close.run),
     Job(name="overdue", every_s=60.0, run=overdue.run),
     Job(name="push", every_s=5.0, run=push.run),
+    Job(name="look", every_s=1.0, run=look.run),
+    Job(name="notices", every_s=60.0, run=notices.run),
     Job(name="books", every_s=limits.BOOKS_INTERVAL_S, run=books.run),
     Job(name="housekeep", every_s=60.0, run=housekeep.run),
 )

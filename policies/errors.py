@@ -43,6 +43,12 @@ class UnauthorizedError(ProblemError):
     slug, title, status = "unauthorized", "A valid key is needed", 401
 
 
+class SignatureError(ProblemError):
+    """What a payment provider is to have signed is not signed by it, or not lately."""
+
+    slug, title, status = "bad-signature", "The signature does not hold", 400
+
+
 class ForbiddenError(ProblemError):
     """The key lacks the scope, or belongs to another tenant."""
 

@@ -38,6 +38,7 @@ class Account:
         self.live = keys.is_live(key)
         self.account = f"stripe:{'live' if self.live else 'test'}"
         self._secrets = tuple(secret for secret in secrets if secret)
+        self.hears = bool(self._secrets)
         self._limiter = limiter
         self._http = Http(timeout=float(limits.PAYMENT_TIMEOUT_S))
         client = stripe.StripeClient(

@@ -31,6 +31,7 @@ from service.api import (
     metrics,
     openapi,
     overrides,
+    payment_notices,
     problems,
     replays,
     reports,
@@ -67,6 +68,7 @@ ROUTERS: Final[tuple[Routes, ...]] = (
     overrides.ROUTES,
     balances.ROUTES,
     invoices.ROUTES,
+    payment_notices.ROUTES,
     tenants.ROUTES,
 )
 """Every module with routes; a new one is added here and nowhere else."""

@@ -183,39 +183,39 @@ def _check_type(scope: HTTPScope, taken: Callable[[str], bool], wanted: str) -> 
         )
 
 
-async def read(scope: HTTPScope, receive: Receive) -> bytes:
-    """The body, never holding more than limits.BODY_BYTES of it.
+async def read(scope: HTTPScope, receive: Receive, *, most: int = limits.BODY_BYTES) -> bytes:
+    """The body, never holding more than so many bytes of it.
 
     Errors: TooLargeError; MalformedError when it stays incomplete.
     """
     announced = _header(scope, b"content-length")
-    if announced.isdigit() and (len(announced) > len("9" * 12) or int(announced) > limits.BODY_BYTES):
-        raise _too_large()
+    if announced.isdigit() and (len(announced) > len("9" * 12) or int(announced) > most):
+        raise _too_large(most)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
-        return _within(message.get("body", b""))
-    return await _slowly(message, receive)
+        return _within(message.get("body", b""), most)
+    return await _slowly(message, receive, most)
 
 
-async def _slowly(message: Any, receive: Receive) -> bytes:
+async def _slowly(message: Any, receive: Receive, most: int = limits.BODY_BYTES) -> bytes:
     """A body of several messages, of which this is the first."""
     try:
         async with asyncio.timeout(limits.BODY_SECONDS):
-            return await _rest(message, receive)
+            return await _rest(message, receive, most)
     except TimeoutError as error:
         raise errors.MalformedError(
             f"The body did not arrive within {limits.BODY_SECONDS} seconds."
         ) from error
 
 
-async def _rest(message: Any, receive: Receive) -> bytes:
+async def _rest(message: Any, receive: Receive, most: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while message["type"] == "http.request":
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > limits.BODY_BYTES:
-            raise _too_large()
+        if size > most:
+            raise _too_large(most)
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
@@ -223,14 +223,14 @@ async def _rest(message: Any, receive: Receive) -> bytes:
     raise errors.MalformedError("The connection ended before the body did.")
 
 
-def _within(raw: bytes) -> bytes:
-    if len(raw) > limits.BODY_BYTES:
-        raise _too_large()
+def _within(raw: bytes, most: int = limits.BODY_BYTES) -> bytes:
+    if len(raw) > most:
+        raise _too_large(most)
     return raw
 
 
-def _too_large() -> errors.TooLargeError:
-    return errors.TooLargeError(f"A body has at most {limits.BODY_BYTES:,} bytes; send it in parts.")
+def _too_large(most: int) -> errors.TooLargeError:
+    return errors.TooLargeError(f"A body has at most {most:,} bytes; send it in parts.")
 
 
 def _header(scope: HTTPScope, name: bytes) -> str:

@@ -28,7 +28,7 @@ class DiedError(Exception):
 
 
 class Dying:
-    """A provider whose caller dies at a step, counted from 1: odd: before a request, even: after it."""
+    """A provider whose caller dies at a step, from 1: an odd one before a request, an even one after it."""
 
     def __init__(self, payments: Payments, at: int) -> None:
         self._payments = payments

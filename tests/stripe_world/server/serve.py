@@ -98,7 +98,7 @@ class Server:
         if fault.get("after"):  # it happens, and only the answer is lost
             await self.forward(account, path, scope, body, _nowhere)
         await asyncio.sleep(fault.get("delay", 0))
-        await _error(send, fault["status"], "ordered by the test", fault.get("headers", {}))
+        await _error(send, fault["status"], "ordered by the test", fault.get("headers"), fault.get("error"))
 
     async def forward(self, account: str, path: str, scope, body: bytes, send) -> None:
         if path == "/v1/invoice_payments":
@@ -218,8 +218,10 @@ async def _nowhere(message) -> None:
     """An answer that nobody gets."""
 
 
-async def _error(send, status: int, message: str, headers: dict | None = None) -> None:
-    error = {"type": ERRORS.get(status, "api_error"), "message": message}
+async def _error(
+    send, status: int, message: str, headers: dict | None = None, more: dict | None = None
+) -> None:
+    error = {"type": ERRORS.get(status, "api_error"), "message": message} | (more or {})
     await _answer(send, status, {"error": error}, headers)
 
 
