@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from jobs.context import JobContext
-from store import certify, corrections, flush
+from store import certify, corrections, flush, incidents
 from store.reading import FenceClosedError
 
 
@@ -22,6 +22,7 @@ async def run(context: JobContext, now: datetime) -> str:
         total = total.plus(flushed)
         if not flushed.more:
             break
+    await incidents.tell_tips(context.pool, context.link.tips, now=now)
     if total.entries:
         done.append(f"{total.events} events of {total.entries} entries, {total.duplicates} duplicates")
     if total.quarantined:

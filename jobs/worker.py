@@ -17,7 +17,7 @@ from service import wiring
 from service.clock import Clock, SystemClock
 from service.config import Config
 from store import postgres
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
 
 STOP_S = 5.0
 """How long jobs may go on after the order to stop; what is cut off is begun anew by the next worker."""
@@ -34,11 +34,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         application="metergate-worker",
         statement_s=limits.WORKER_STATEMENT_S,
     )
-    link = Link(
-        config.redis_url,
-        timeout_s=limits.WORKER_REDIS_TIMEOUT_S,
-        verify=not config.redis_config_forbidden,
-    )
+    link = wiring.open_link(config, timeout_s=limits.WORKER_REDIS_TIMEOUT_S)
     clock = clock or SystemClock()
     uses = wiring.put_together(config, clock, pool, link)
     try:

@@ -237,12 +237,16 @@ REDIS_TIMEOUT_S: Final = 0.5
 """How long a request waits for Redis before it answers without it."""
 REDIS_TRIPS: Final = 2
 """Round trips under way at once while the first waits for a disk, so that a worker has work meanwhile."""
+REDIS_WAIT_MS: Final = 200
+"""How long an acknowledgement waits for replicas (METERGATE_REDIS_REPLICAS) before it is none."""
 REDIS_TRIP_PARTS: Final = 40_000
 """Words of commands in one round trip to Redis: some 3,000 events, done in a fraction of the time above."""
 REDIS_WAITING_PARTS: Final = 400_000
 """Words that may wait for their round trip; more is turned away at once instead of late."""
 WORKER_REDIS_TIMEOUT_S: Final = 30.0
 """The same for a worker's bulk trips, on a disk that may be slow; nobody waits for their answer."""
+STRICT_S: Final = 1.0
+"""How long an acknowledgement under `strict` waits for the flush before its sender must come again."""
 POSTGRES_TIMEOUT_S: Final = 1.0
 """How long a request waits for a connection to Postgres."""
 POSTGRES_STATEMENT_S: Final = 10.0

@@ -24,6 +24,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     redis_url: str
     durability: Durability = "standard"
+    """After what an acknowledgement goes out: the journal is on disk, Postgres has it, or neither."""
+    accept_lost_usage: bool = False
+    """`lossy` starts with this alone: it loses acknowledged usage, and is there to show that tests notice."""
+    redis_replicas: int = 0
+    """How many replicas must have what is acknowledged, so that a failover loses none of it."""
     embedded: bool = False
     """The servers are private ones under our supervisor: their death is the end of this process."""
     redis_config_forbidden: bool = False
@@ -60,7 +65,7 @@ class _WrongError(Exception):
 
 REQUIRED = ("database_url", "redis_url")
 _NUMBER = re.compile("[1-9][0-9]{0,3}")
-_OR_NONE = {"METERGATE_DECISION_LOG_SAMPLE"}
+_OR_NONE = {"METERGATE_DECISION_LOG_SAMPLE", "METERGATE_REDIS_REPLICAS"}
 """Numbers that may be 0."""
 _STRIPE: Final = ("stripe_address", "stripe_webhook_secret", "stripe_webhook_secret_previous")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
@@ -86,11 +91,14 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
             findings.append(str(error))
     findings += _wrong_scheme(values)
     findings += _wrong_payments(values)
-    if values.get("durability", "standard") != "standard":
-        findings.append("METERGATE_DURABILITY is to be standard: this version offers no other level")
     least = limits.CLOSE_GRACE_LEAST_S // 60
     if int(str(values.get("invoice_grace_minutes", least))) < least:
         findings.append(f"METERGATE_INVOICE_GRACE_MINUTES is to be {least} or more")
+    if values.get("durability") == "lossy" and not values.get("accept_lost_usage"):
+        findings.append(
+            "METERGATE_DURABILITY is lossy, which loses acknowledged usage when a process is killed; it is "
+            "for tests, and starts with METERGATE_ACCEPT_LOST_USAGE=1 alone"
+        )
     if findings:
         raise ConfigError(findings)
     return msgspec.convert(values, Config)

@@ -14,6 +14,7 @@ from service.last_known import LastKnown
 from service.rights import Rights
 from store.api_keys import KeyRing
 from store.catalogs import Catalogs
+from store.committing import Committer
 from store.consuming import Consumer
 from store.counters import Counters
 from store.holds import Holds
@@ -32,6 +33,8 @@ class Context:
     counters: Counters
     consumer: Consumer
     holds: Holds
+    committer: Committer | None
+    """Under `strict`: what an acknowledgement waits for."""
     catalogs: Catalogs
     follower: Follower
     snapshots: Snapshots

@@ -85,6 +85,12 @@ TABLE: Final = (
         help="How long ago all books had been gone through; not there before the first time.",
     ),
     Metric(
+        name="metergate_incidents_open",
+        kind="gauge",
+        help="Incidents that nobody has closed, by kind: usage was lost, damaged or refused.",
+        labels=("kind",),
+    ),
+    Metric(
         name="metergate_up",
         kind="gauge",
         help="1 when the last readiness probe of a part succeeded, else 0.",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from policies import errors
+from policies import errors, limits
 from policies.engine import Engine, Verdict
 from service import provider
 from service.clock import Clock, SystemClock
@@ -16,15 +16,27 @@ from service.decision_log import DecisionLog
 from service.following import REFRESH_S, Follower
 from service.last_known import LastKnown
 from service.rights import Rights
-from store import api_keys, catalogs, consuming, counters, holds, link, postgres, snapshots
+from store import (
+    api_keys,
+    catalogs,
+    committing,
+    consuming,
+    counters,
+    holds,
+    incidents,
+    link,
+    postgres,
+    snapshots,
+)
 
+TIPS_S = 1.0
 log = logging.getLogger("metergate.engine")
 
 
 @asynccontextmanager
 async def open_context(config: Config, clock: Clock | None = None) -> AsyncIterator[Context]:
     """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
-    redis = link.Link(config.redis_url, verify=not config.redis_config_forbidden)
+    redis = open_link(config, replicas=config.redis_replicas)
     pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
     context = put_together(config, clock or SystemClock(), pool, redis)
     tasks: list[asyncio.Task[None]] = []
@@ -32,17 +44,35 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         await _refresh(context)
         tasks.append(asyncio.create_task(_watch_catalog(context)))
         tasks.append(asyncio.create_task(context.decisions.run()))
+        tasks.append(asyncio.create_task(_tell_tips(context)))
         yield context
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await incidents.tell_tips(pool, redis.tips, now=context.clock.now())
         await context.decisions.close()
         if context.payments is not None:
             await context.payments.close()
+        if context.committer is not None:
+            await context.committer.close()
         await context.snapshots.close()
         await redis.close()
         await pool.close()
+
+
+def open_link(config: Config, *, timeout_s: float = limits.REDIS_TIMEOUT_S, replicas: int = 0) -> link.Link:
+    """A connection to Redis as it must be for this configuration's durability.
+
+    Under `strict` Postgres answers for what is acknowledged, so that no replica is waited for.
+    """
+    return link.Link(
+        config.redis_url,
+        timeout_s=timeout_s,
+        verify=not config.redis_config_forbidden,
+        lossy=config.durability == "lossy",
+        replicas=replicas if config.durability == "standard" else 0,
+    )
 
 
 def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.Link) -> Context:
@@ -56,6 +86,7 @@ def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.
         counters=counters.Counters(redis),
         consumer=consuming.Consumer(redis),
         holds=holds.Holds(redis),
+        committer=committing.Committer(pool, redis, now=clock.now) if config.durability == "strict" else None,
         catalogs=known,
         follower=Follower(known),
         snapshots=snapshots.Snapshots(pool, redis, now=clock.now),
@@ -69,6 +100,14 @@ def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.
 
 def _log_fault(verdict: Verdict) -> None:
     log.error("Cedar could not decide: %s", "; ".join(verdict.errors))
+
+
+async def _tell_tips(context: Context) -> None:
+    """Once a second, so that Postgres knows what a server that comes back should have."""
+    link = context.counters.link
+    while True:
+        await asyncio.sleep(TIPS_S)
+        await incidents.tell_tips(context.pool, link.tips, now=context.clock.now())
 
 
 async def _watch_catalog(context: Context) -> None:

@@ -15,11 +15,12 @@ from psycopg.rows import class_row
 from redis import exceptions
 
 from policies import limits
-from store import fitness, flush, journal, keyspace, postgres, queries
+from store import fitness, flush, incidents, journal, keyspace, postgres, queries
 from store.conversation import Command
 from store.counters import Counters
 from store.crash_points import crash_point
 from store.holds import Holds
+from store.incidents import Reach
 from store.link import Link, RedisAwayError
 from store.reservations import OpenLine
 
@@ -154,19 +155,22 @@ async def _rebuild(
     they outlived an open shard, they would be taken back from sums that never held the duplicates.
     """
     async with postgres.transaction(pool) as connection:
-        drained = await _drained(connection, link, shards)
+        drained = [cursor.shard for cursor in await _drained(connection, link, shards)]
         await postgres.execute(connection, flush_sql.forget_corrections, {"shards": drained})
     crash_point("certify-forgotten")
     async with postgres.transaction(pool) as connection:
-        drained = await _drained(connection, link, drained)
+        cursors = await _drained(connection, link, drained)
         present, closed = await _closed(link)
         _same_run(present, run_id)
-        ready = [shard for shard in drained if shard in closed]  # another one may have opened some
+        cursors = [cursor for cursor in cursors if cursor.shard in closed]  # another may have opened some
+        ready = [cursor.shard for cursor in cursors]
         await _put_all_back(connection, link, ready, now=now)
         crash_point("certify-put-back")
         _same_run(link.run_id, run_id)
-        fences: list[Command] = [("SET", keyspace.fence(shard), run_id) for shard in ready]
-        await Counters(link).send_all(fences)
+        reaches = [Reach(c.shard, c.number, c.drained_at) for c in cursors]
+        commands = await incidents.begin_epochs(connection, link, reaches, now=now)
+        commands += [("SET", keyspace.fence(shard), run_id) for shard in ready]
+        await Counters(link).send_all(commands)
         crash_point("certify-opened")
         return ready
 
@@ -176,14 +180,14 @@ def _same_run(present: str, run_id: str) -> None:
         raise RedisAwayError("the server changed while it was certified")
 
 
-async def _drained(connection: postgres.Connection, link: Link, shards: Sequence[int]) -> list[int]:
-    """Locks the cursors, and names the shards in whose journals nothing waits past them."""
+async def _drained(connection: postgres.Connection, link: Link, shards: Sequence[int]) -> list[flush.Cursor]:
+    """Locks the cursors, and gives those past which nothing waits in the journals."""
     params = {"shards": list(shards)}
     cursors = await postgres.rows(connection, flush_sql.wait_for_cursors, params, flush.Cursor)
     replies = await link.send(
         [("XRANGE", keyspace.journal(c.shard), f"({c.last_id}", "+", "COUNT", 1) for c in cursors]
     )
-    return [cursor.shard for cursor, reply in zip(cursors, replies.values, strict=True) if reply == []]
+    return [cursor for cursor, reply in zip(cursors, replies.values, strict=True) if reply == []]
 
 
 async def _put_all_back(

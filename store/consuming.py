@@ -16,6 +16,7 @@ from store.counters import MARK_LIFE_S
 from store.crash_points import crash_point
 from store.link import Link, RedisAwayError
 from store.reading import FenceClosedError
+from store.tips import Tips
 
 Outcome = Literal[
     "counted",
@@ -100,11 +101,12 @@ class _Waiting(msgspec.Struct):
 class Uses:
     """An errand of many callers; it grows until its round trip begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, tips: Tips) -> None:
+        self._tips = tips
         self.weight = 2  # the active catalog is read with them
         self.durable = True
         self._waiting: dict[int, list[_Waiting]] = {}
-        self._calls: list[list[_Waiting]] = []
+        self._calls: list[tuple[int, list[_Waiting]]] = []
 
     def join(self, use: Use, now: datetime) -> asyncio.Future[Found]:
         """Lets a use go with this trip."""
@@ -119,7 +121,7 @@ class Uses:
             for begin in range(0, len(waiting), limits.SCRIPT_BATCH):
                 batch = waiting[begin : begin + limits.SCRIPT_BATCH]
                 calls.append(_command(shard, batch, run_id))
-                self._calls.append(batch)
+                self._calls.append((shard, batch))
         return _CATALOG + pack(*calls), 1 + len(calls)
 
     def deliver(self, run_id: str, values: list[Any]) -> None:
@@ -127,11 +129,13 @@ class Uses:
         del run_id
         crash_point("consumed")
         catalog = values[0].decode() if isinstance(values[0], bytes) else None
-        for batch, reply in zip(self._calls, values[1:], strict=True):
+        for (shard, batch), reply in zip(self._calls, values[1:], strict=True):
             if isinstance(reply, exceptions.ResponseError):
                 _fail(batch, error_of(reply))
                 continue
-            for waiting, stand in zip(batch, reply, strict=True):
+            *stands, number = reply
+            self._tips.note(shard, number)
+            for waiting, stand in zip(batch, stands, strict=True):
                 if not waiting.future.done():
                     waiting.future.set_result(Found(OUTCOMES[stand[0]], tuple(stand[1:]), catalog))
 
@@ -146,7 +150,7 @@ class Consumer:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._open = Uses()
+        self._open = Uses(link.tips)
 
     def consume(self, use: Use, *, now: datetime) -> asyncio.Future[Found]:
         """Counts a use if it fits.
@@ -156,7 +160,7 @@ class Consumer:
         """
         weight = _weight(use)
         if not self._link.may_grow(self._open, weight):
-            self._open = Uses()
+            self._open = Uses(self._link.tips)
             self._open.weight += weight
             self._link.enqueue(self._open)
         return self._open.join(use, now)

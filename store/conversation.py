@@ -15,6 +15,7 @@ _USELESS: Final = {
     "MASTERDOWN": "it has lost its primary",
     "CLUSTERDOWN": "its cluster is down",
     "NOSCRIPT": "it forgot its scripts",
+    "READONLY": "it is a replica now",
 }
 """Errors that say nothing of one command, but that this connection is of no use now."""
 

@@ -77,10 +77,22 @@ class Counters:
         replies = await asyncio.gather(*sent, return_exceptions=True)
         crash_point("recorded")
         found: list[RecordStatus] = ["retry"] * len(events)
-        for (_, batch), reply in zip(calls, replies, strict=True):
-            for place, status in zip(batch, _statuses(reply, len(batch)), strict=True):
+        for (shard, batch), reply in zip(calls, replies, strict=True):
+            for place, status in zip(batch, self._statuses(shard, reply, len(batch)), strict=True):
                 found[place] = status
         return found
+
+    def _statuses(self, shard: int, reply: Replies | BaseException, count: int) -> list[RecordStatus]:
+        if isinstance(reply, RedisAwayError):
+            return ["retry"] * count
+        if isinstance(reply, BaseException):
+            raise reply
+        (said,) = reply.values
+        if isinstance(said, exceptions.ResponseError):
+            return ["retry"] * count
+        *codes, number = said
+        self.link.tips.note(shard, number)
+        return [_STATUS[code] for code in codes]
 
     async def correct(self, shard: int, corrections: Sequence[Correction]) -> None:
         """Takes back amounts, each once however often it is asked.
@@ -194,17 +206,6 @@ def _value(value: object) -> bytes | None:
     if isinstance(value, exceptions.ResponseError):
         raise RedisAwayError(str(value))
     return value if isinstance(value, bytes) else None
-
-
-def _statuses(reply: Replies | BaseException, count: int) -> list[RecordStatus]:
-    if isinstance(reply, RedisAwayError):
-        return ["retry"] * count
-    if isinstance(reply, BaseException):
-        raise reply
-    (codes,) = reply.values
-    if isinstance(codes, exceptions.ResponseError):
-        return ["retry"] * count
-    return [_STATUS[code] for code in codes]
 
 
 def _raise_refusal(value: object) -> None:

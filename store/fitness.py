@@ -10,17 +10,24 @@ SETTINGS = {
 }
 """What `standard` durability needs. `everysec` loses acknowledged writes on a plain kill."""
 
+_FOR_DISK = {"appendfsync", "no-appendfsync-on-rewrite"}
+
 # The first version of each line without the known faults (torn scripts, remote code execution through Lua).
 _VALKEY = {8: (8, 1, 10), 9: (9, 1, 2)}
 _REDIS = {7: (7, 2, 11), 8: (8, 2, 2)}
 
 
-def findings(info: Mapping[str, str], settings: Mapping[str, str] | None) -> list[str]:
-    """What makes the server unfit; empty when it is fit. `settings` None: it may not be asked."""
+def findings(
+    info: Mapping[str, str], settings: Mapping[str, str] | None, *, lossy: bool = False
+) -> list[str]:
+    """What makes the server unfit; empty when it is fit.
+
+    `settings` None: it may not be asked. `lossy`: nothing is promised, so it need not wait for its disk.
+    """
     found = []
     for name, wanted in SETTINGS.items() if settings is not None else ():
         value = (settings or {}).get(name)
-        if value != wanted:
+        if value != wanted and not (lossy and name in _FOR_DISK):
             found.append(f"`{name}` is `{value}`; acknowledged usage needs `{wanted}`")
     return found + _version_findings(info)
 

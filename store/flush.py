@@ -13,7 +13,17 @@ import msgspec
 import psycopg
 
 from policies import limits
-from store import journal, keyspace, postgres, queries, reservations, revisions, staging
+from store import (
+    incidents,
+    journal,
+    keyspace,
+    postgres,
+    quarantine,
+    queries,
+    reservations,
+    revisions,
+    staging,
+)
 from store.conversation import Command
 from store.counters import Correction
 from store.crash_points import crash_point
@@ -36,11 +46,17 @@ DRAIN_PAUSE_S = 0.05
 log = logging.getLogger("metergate.flush")
 
 
+class RefusedError(Exception):
+    """Postgres refuses what an entry says, and why."""
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """Where a shard's journal stands in Postgres."""
 
     shard: int
     last_id: str
+    number: int = 0
+    """Of the entry that was brought over last."""
     drained_at: datetime | None = None
 
 
@@ -76,6 +92,19 @@ class Reading(msgspec.Struct):
         """The id to continue after."""
         return self.entries[-1].entry_id if self.entries else self.cursor.last_id
 
+    def checked(self, now: datetime) -> incidents.Checked:
+        """What is missing between the entries, and the number of the last."""
+        reach = incidents.Reach(self.cursor.shard, self.cursor.number)
+        return incidents.checked(reach, [(e.entry_id, e.number) for e in self.entries], now=now)
+
+    def halves(self) -> "list[Reading]":
+        """The same in two parts, to be brought over one after the other."""
+        middle = len(self.entries) // 2
+        first = Reading(self.cursor, self.entries[:middle], drained=False)
+        number = first.checked(journal.EPOCH).last
+        behind = msgspec.structs.replace(self.cursor, last_id=first.last_id, number=number)
+        return [first, Reading(behind, self.entries[middle:], self.drained)]
+
 
 async def flush_once(
     pool: postgres.Pool, link: Link, *, now: datetime, shards: Collection[int] = range(keyspace.SHARDS)
@@ -98,7 +127,7 @@ async def flush_once(
         flushed = await _bring_over(pool, full, now)
     except (psycopg.DataError, psycopg.IntegrityError):
         log.exception("flush: a batch cannot be kept; shard by shard now")
-        flushed = await _one_by_one(pool, full, now)
+        flushed = await _one_by_one(pool, link, full, now)
     more = len(readings) < len(cursors) or any(not reading.drained for reading in readings)
     return msgspec.structs.replace(flushed, more=more and flushed.entries > 0)
 
@@ -122,6 +151,16 @@ async def drain(pool: postgres.Pool, link: Link, *, shard: int, now: datetime) -
     return False
 
 
+async def numbers(pool: postgres.Pool) -> dict[int, int]:
+    """Of each shard the number of the entry that was brought over last.
+
+    Errors: UnavailableError.
+    """
+    async with postgres.transaction(pool) as connection:
+        cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
+    return {cursor.shard: cursor.number for cursor in cursors}
+
+
 async def _tip(link: Link, shard: int) -> str:
     """The id of the last entry of a journal; that of none, if it is empty."""
     (reply,) = (await link.send([("XREVRANGE", keyspace.journal(shard), "+", "-", "COUNT", 1)])).values
@@ -137,14 +176,26 @@ async def _bring_over(pool: postgres.Pool, full: Sequence[Reading], now: datetim
     return flushed
 
 
-async def _one_by_one(pool: postgres.Pool, full: Sequence[Reading], now: datetime) -> Flushed:
-    """Whatever is wrong with one shard's entries must not hold the others."""
+async def _one_by_one(pool: postgres.Pool, link: Link, full: Sequence[Reading], now: datetime) -> Flushed:
+    """Whatever is wrong with one entry must hold neither other shards nor the entries behind it."""
     total = Flushed()
     for reading in full:
-        try:
-            total = total.plus(await _bring_over(pool, [reading], now))
-        except (psycopg.DataError, psycopg.IntegrityError):
-            log.exception("flush: shard %d cannot be kept; it waits", reading.cursor.shard)
+        waiting = [reading]
+        while waiting:
+            part = waiting.pop(0)
+            try:
+                flushed = await _bring_over(pool, [part], now)
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                if len(part.entries) > 1:
+                    waiting[:0] = part.halves()
+                    continue
+                log.exception("flush: entry %s of shard %d is refused", part.last_id, part.cursor.shard)
+                aside = await quarantine.refused(link, part.cursor.shard, part.entries[0], str(error))
+                part = Reading(part.cursor, [aside], part.drained)
+                flushed = await _bring_over(pool, [part], now)
+            total = total.plus(flushed)
+            if not flushed.entries:
+                break  # another flusher has the shard
     return total
 
 
@@ -210,6 +261,29 @@ async def _commit_readings(
     connection: postgres.Connection, readings: Sequence[Reading], *, now: datetime
 ) -> Flushed:
     crash_point("flush-locked")
+    flushed = await keep(connection, readings, now=now)
+    crash_point("flush-kept")
+    await _advance(connection, readings, now)
+    crash_point("flush-advanced")
+    return flushed
+
+
+async def keep_aside(connection: postgres.Connection, shard: int, entry: Entry, *, now: datetime) -> None:
+    """Keeps what an entry says that had been put aside, in the caller's transaction.
+
+    Errors: RefusedError.
+    """
+    try:
+        await keep(connection, [Reading(Cursor(shard, entry.entry_id), [entry], drained=False)], now=now)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise RefusedError(" ".join(str(error).split())) from error
+
+
+async def keep(connection: postgres.Connection, readings: Sequence[Reading], *, now: datetime) -> Flushed:
+    """Keeps what entries say, in the caller's transaction; no cursor moves.
+
+    Errors: DataError or IntegrityError of the driver where Postgres refuses one of them.
+    """
     staged, repeated = _stage(readings)
     stale: list[Staged] = []
     if staged:
@@ -222,10 +296,7 @@ async def _commit_readings(
     await _keep_corrections(connection, duplicates)
     await _tell_mismatches(connection, duplicates, now)
     damaged = [(r.cursor.shard, entry) for r in readings for entry in r.entries if entry.damage]
-    await _quarantine(connection, damaged, now)
-    crash_point("flush-kept")
-    await _advance(connection, readings, now)
-    crash_point("flush-advanced")
+    await quarantine.put(connection, damaged, now=now)
     return Flushed(
         entries=sum(len(reading.entries) for reading in readings),
         events=len(staged) - len(stale),
@@ -293,24 +364,14 @@ async def _tell_mismatches(
             await postgres.execute(connection, sql.insert_rejected_duplicate, shown)
 
 
-async def _quarantine(
-    connection: postgres.Connection, damaged: Sequence[tuple[int, Entry]], now: datetime
-) -> None:
-    for shard, entry in damaged:
-        params = {
-            "shard": shard,
-            "entry_id": entry.entry_id,
-            "fields": msgspec.json.encode(dict(entry.raw)).decode(),
-            "reason": entry.damage,
-            "found_at": now,
-        }
-        await postgres.execute(connection, sql.insert_quarantine, params)
-
-
 async def _advance(connection: postgres.Connection, readings: Sequence[Reading], now: datetime) -> None:
+    """The cursors move behind what was read; numbers that were left out are told."""
+    checks = [reading.checked(now) for reading in readings]
+    await incidents.keep_checked(connection, checks, now=now)
     params = {
         "shards": [r.cursor.shard for r in readings],
         "last_ids": [r.last_id for r in readings],
+        "numbers": [one.last for one in checks],
         "entries": [len(r.entries) for r in readings],
         "events": [sum(len(entry.events) for entry in r.entries) for r in readings],
         "drained": [now if r.drained else None for r in readings],

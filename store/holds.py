@@ -116,10 +116,12 @@ class Holds:
 
         Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it holds.
         """
-        replies = await self._send([("GET", keyspace.CATALOG), _reserve_command(use, seconds, now)])
+        reserving = _reserve_command(use, seconds, now)
+        replies = await self._send([("GET", keyspace.CATALOG), reserving], durable=True)
         crash_point("reserved")
         catalog, stand = replies.values
-        code, expires_at, *levels = stand
+        code, expires_at, number, *levels = stand
+        self._link.tips.note(keyspace.shard_of(use.account.tenant_id), number)
         active = catalog.decode() if isinstance(catalog, bytes) else None
         return Reserved(Found(consuming.OUTCOMES[code], tuple(levels), active), expires_at)
 
@@ -141,8 +143,10 @@ class Holds:
 
         Errors: FenceClosedError; RedisAwayError, and then nobody knows.
         """
-        (codes,) = (await self._send([_end_command(ends, now)])).values
+        (said,) = (await self._send([_end_command(ends, now)], durable=True)).values
         crash_point("ended")
+        *codes, number = said
+        self._link.tips.note(keyspace.shard_of(ends[0].line.event.tenant_id), number)
         return [_ENDS[code] for code in codes]
 
     async def tenants_due(self, *, now: datetime) -> list[str]:
@@ -195,8 +199,8 @@ class Holds:
         (lines,) = (await self._send([("HMGET", keyspace.holds(shard), *names)])).values
         return [journal.decode_line(line) for line in lines if line is not None]
 
-    async def _send(self, commands: Sequence[Command]) -> Replies:
-        replies = await self._link.send(commands)
+    async def _send(self, commands: Sequence[Command], *, durable: bool = False) -> Replies:
+        replies = await self._link.send(commands, durable=durable)
         for value in replies.values:
             _raise_error(value)
         return replies
@@ -268,6 +272,7 @@ def _end_command(ends: Sequence[End], now: datetime) -> Command:
         keyspace.holds(shard),
         keyspace.due(shard),
         keyspace.clock(shard),
+        keyspace.versions(shard),
     )
     body: list[script_call.Argument] = []
     for end in ends:

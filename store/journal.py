@@ -141,6 +141,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     entry_id: str
     events: tuple[Line, ...]
+    number: int = 0
+    """Of the entry in its shard, one after the other; 0: it has none that can be read."""
     damage: str = ""
     raw: tuple[tuple[str, str], ...] = ()
     """Of a damaged entry: its fields, values in base64."""
@@ -175,7 +177,7 @@ def decode(entry_id: bytes, fields: Sequence[bytes]) -> Entry:
     """Reads one entry. The append-only file has no checksums, so the digest says whether to believe it."""
     name = entry_id.decode()
     content = dict(zip(fields[::2], fields[1::2], strict=True))
-    blob = content.get(b"b", b"")
+    blob, number = content.get(b"b", b""), _number(content.get(b"s", b""))
     if hashlib.sha1(blob, usedforsecurity=False).hexdigest().encode() != content.get(b"x"):
         return _damaged(name, content, "the digest does not match the content")
     try:
@@ -184,7 +186,17 @@ def decode(entry_id: bytes, fields: Sequence[bytes]) -> Entry:
         return _damaged(name, content, f"the content cannot be read: {error}")
     if str(len(events)).encode() != content.get(b"n"):
         return _damaged(name, content, "the number of events does not match")
-    return Entry(name, events)
+    return Entry(name, events, number)
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def raw(fields: Sequence[bytes]) -> tuple[tuple[str, str], ...]:
+    """The fields of an entry as they are put aside: the values in base64."""
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    return tuple((name.decode(errors="replace"), base64.b64encode(value).decode()) for name, value in pairs)
 
 
 def instant(microseconds: int) -> datetime:
@@ -198,7 +210,5 @@ def microseconds(at: datetime) -> int:
 
 
 def _damaged(name: str, content: dict[bytes, bytes], reason: str) -> Entry:
-    raw = tuple(
-        (key.decode(errors="replace"), base64.b64encode(value).decode()) for key, value in content.items()
-    )
-    return Entry(name, (), reason, raw)
+    flat = [part for pair in content.items() for part in pair]
+    return Entry(name, (), _number(content.get(b"s", b"")), reason, raw(flat))

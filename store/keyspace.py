@@ -12,7 +12,7 @@ from policies.period import Period
 
 # m:{s042}                          fence: run_id of the server that the shard was certified on
 # l:{s042}                          journal: a stream, one entry per accepted batch
-# v:{s042}                          snapshot versions: hash, tenant -> version
+# v:{s042}                          snapshot versions: hash, tenant -> version, `#` -> last entry's number
 # c:{s042}:<tenant>:<time window>   counters: hash, field -> scaled integer
 # c:{s042}:<tenant>:<time window>.<feature>   values of a property: hash, digest -> number of events
 # d:{s042}:<day>:<bucket>           marks of event ids: hash, digest -> fingerprint of the body
@@ -26,9 +26,13 @@ from policies.period import Period
 # p:{pay}:<lane>                    up to when turns in a lane were given (ms)
 # catalog                           hash of the active catalog
 # rewritten                         run_id of the server whose append-only file was rewritten last
+# awaited                           written before replicas are waited for
 
 SHARDS = 256
 REWRITTEN = "rewritten"
+AWAITED = "awaited"
+NUMBER = "#"
+"""Beside the snapshot versions, where no tenant's id can be: the number of the last entry in the journal."""
 CATALOG = "catalog"
 TURNS_HELD = "p:{pay}"
 MARK_BUCKETS = 4096

@@ -15,8 +15,9 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
 from policies import limits
-from store import fitness, scripts
+from store import fitness, keyspace, scripts
 from store.conversation import Command, Conversation, pack
+from store.tips import Tips
 
 
 class _RunId:
@@ -32,6 +33,10 @@ class RedisAwayError(Exception):
 
 class UnfitServerError(RedisAwayError):
     """The server answers, but its version or settings would lose what is acknowledged."""
+
+
+class _TooFewReplicasError(RedisAwayError):
+    """The server itself is there."""
 
 
 class Replies(msgspec.Struct, frozen=True):
@@ -86,12 +91,34 @@ class _Commands:
 class Link:
     """One connection to one server: opened by its first use, closed by a failure, then opened again."""
 
-    def __init__(self, url: str, *, timeout_s: float = limits.REDIS_TIMEOUT_S, verify: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = limits.REDIS_TIMEOUT_S,
+        verify: bool = True,
+        lossy: bool = False,
+        replicas: int = 0,
+    ) -> None:
+        """`verify` False: the server's settings may not be read. `lossy`: they need not keep anything.
+
+        `replicas`: what is durable is told only once so many of them have it, too.
+        """
         self._pool = ConnectionPool.from_url(
             url, protocol=2, retry=None, socket_timeout=None, socket_connect_timeout=timeout_s
         )
         self._timeout_s = timeout_s
         self._verify = verify
+        self._lossy = lossy
+        self.tips = Tips()
+        """How far the journals reach of which this process was told."""
+        self._awaited = 0
+        """How many replicas a round trip waits for."""
+        self._aside: Link | None = None
+        """What waits for replicas has a connection of its own, which answers nothing else meanwhile."""
+        if replicas:
+            self._aside = Link(url, timeout_s=timeout_s, verify=verify, lossy=lossy)
+            self._aside._awaited = replicas  # noqa: SLF001 - of the same class
         self._connection: AbstractConnection | None = None
         self._conversation: Conversation | None = None
         self._waiting: deque[Errand] = deque()
@@ -117,6 +144,9 @@ class Link:
 
         Errors: RedisAwayError when more waits than the server can do in time.
         """
+        if errand.durable and self._aside is not None:
+            self._aside.enqueue(errand)
+            return
         self._admit(errand.weight)
         self._waiting.append(errand)
         if not self._advancing:
@@ -128,6 +158,8 @@ class Link:
 
         Errors: RedisAwayError, as `enqueue`.
         """
+        if errand.durable and self._aside is not None:
+            return self._aside.may_grow(errand, weight)
         if not self._waiting or self._waiting[-1] is not errand:
             return False
         if weight == 0:
@@ -145,6 +177,8 @@ class Link:
 
     async def close(self) -> None:
         """Ends the connection; who still waits is told that Redis is away."""
+        if self._aside is not None:
+            await self._aside.close()
         trips = list(self._trips)
         for trip in trips:
             trip.cancel()
@@ -178,6 +212,9 @@ class Link:
             async with asyncio.timeout(self._timeout_s * len(self._trips)):
                 conversation = conversation or await self._connect()
                 await self._round_trip(load, conversation)
+        except _TooFewReplicasError as error:
+            for errand in load:
+                errand.fail(error)
         except RedisAwayError as error:
             await self._fail(load, error, conversation)
         except (exceptions.RedisError, OSError, TimeoutError) as error:
@@ -201,9 +238,11 @@ class Link:
 
     async def _round_trip(self, load: Sequence[Errand], conversation: Conversation) -> None:
         packed = [errand.pack(self.run_id) for errand in load]
-        values = await conversation.ask(
-            b"".join([data for data, _ in packed]), sum([count for _, count in packed])
-        )
+        data, count = b"".join([data for data, _ in packed]), sum([count for _, count in packed])
+        if self._awaited:
+            values = await self._ask_replicas(data, count, conversation)
+        else:
+            values = await conversation.ask(data, count)
         if len(load) == 1:
             load[0].deliver(self.run_id, values)
             return
@@ -211,6 +250,20 @@ class Link:
         for errand, (_, count) in zip(load, packed, strict=True):
             errand.deliver(self.run_id, values[begin : begin + count])
             begin += count
+
+    async def _ask_replicas(self, data: bytes, count: int, conversation: Conversation) -> list[Any]:
+        """The replies, once enough replicas have what they speak of.
+
+        That may have been written over another connection (a duplicate), and a connection waits for its own
+        writes alone: so a word is written behind it.
+        Errors: RedisAwayError; it stands in the primary, which may lose it.
+        """
+        wait = ("WAIT", self._awaited, limits.REDIS_WAIT_MS)
+        data += pack(("SET", keyspace.AWAITED, self.run_id), wait)
+        *values, written, reached = await conversation.ask(data, count + 2)
+        if isinstance(written, Exception) or not isinstance(reached, int) or reached < self._awaited:
+            raise _TooFewReplicasError(f"{reached} of {self._awaited} replicas have it")
+        return values
 
     async def _connect(self) -> Conversation:
         """The handshake: who is it, is it fit, and does it know the scripts (R24)."""
@@ -227,7 +280,7 @@ class Link:
     async def _shake_hands(self, connection: AbstractConnection) -> None:
         info = fitness.parse_info(await _ask(connection, "INFO", "server"))
         settings = await _settings(connection) if self._verify else None
-        if wrong := fitness.findings(info, settings):
+        if wrong := fitness.findings(info, settings, lossy=self._lossy):
             raise UnfitServerError("; ".join(wrong))
         for script in scripts.ALL:
             await _ask(connection, "SCRIPT", "LOAD", script.text)

@@ -198,7 +198,8 @@ create table flush_cursors (
   trim_id          text not null default '0-0',    -- entries up to it may be dropped: committed long ago
   next_trim_id     text not null default '0-0',    -- becomes trim_id once it has been committed that long
   next_trim_at     timestamptz,                    -- when next_trim_id was noted
-  drained_at       timestamptz                     -- everything acknowledged before is in Postgres; null: never looked
+  drained_at       timestamptz,                    -- everything acknowledged before is in Postgres; null: never looked
+  number           bigint not null default 0       -- of the entry that was brought over last: the next has one more
 );
 
 -- Ids seen, by month of arrival: this month's partition and the two before it are the dedupe horizon.
@@ -362,15 +363,51 @@ create table usage_inbox (
 );
 create index usage_inbox_by_arrival on usage_inbox (arrived_at);
 
--- Journal entries whose digest did not match their content: kept, never counted, alarmed.
+-- Journal entries whose digest did not match their content, or that were refused here: kept, not counted, alarmed.
 create table journal_quarantine (
   shard            smallint not null,
   entry_id         text not null,
   fields           jsonb not null,                 -- base64 of what stood there
   reason           text not null,
   found_at         timestamptz not null,
+  ended_at         timestamptz,
+  ended_as         text,                           -- applied, dismissed
   primary key (shard, entry_id)
 );
+
+-- How far a process has acknowledged entries: the highest number in each epoch of a shard's journal.
+create table journal_tips (
+  shard            smallint not null,
+  epoch            bigint not null,
+  number           bigint not null,
+  primary key (shard, epoch)
+);
+
+-- Each time a shard is certified its numbers go on from a new epoch. Between `ended` and `began` there is no entry: whoever
+-- has acknowledged one of those numbers has acknowledged what is lost.
+create table journal_epochs (
+  shard            smallint not null,
+  began            bigint not null,
+  ended            bigint not null,
+  certified_at     timestamptz not null,
+  primary key (shard, began)
+);
+
+-- What should never happen, and somebody must look at: open until they say what they made of it.
+create table incidents (
+  incident_id      bigint generated always as identity primary key,
+  kind             text not null,                  -- entries-lost, journal-gap, journal-older, entry-quarantined
+  shard            smallint not null,
+  subject          text not null,                  -- of one subject a kind is told once
+  entries          bigint,                         -- how many entries it is about, where that is known
+  detail           text not null,
+  found_at         timestamptz not null,
+  closed_at        timestamptz,
+  closed_by        text,
+  reason           text,
+  unique (kind, shard, subject)
+);
+create index incidents_open on incidents (found_at) where closed_at is null;
 
 -- What is owed ------------------------------------------------------------------------------------------
 

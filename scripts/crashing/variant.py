@@ -18,7 +18,10 @@ from store.conversation import Command
 from store.flush import Reading
 
 TRIM_DELAY_S: Final = 2
-_WRITTEN_FIRST: Final = "  redis.call('XADD', journal, '*', 'n', #payloads, 'b', blob, 'x', redis.sha1hex(blob), 's', whole(number))\n"
+_WRITTEN_FIRST: Final = (
+    "  redis.call('XADD', journal, '*', 'n', #payloads, 'b', blob, 'x', redis.sha1hex(blob), "
+    "'s', whole(number))\n"
+)
 _COUNTED: Final = "  write_counters()\n"
 _MARKED: Final = """  for _, mark in ipairs(marks) do
     redis.call('HSET', mark.key, mark.digest, mark.fingerprint)

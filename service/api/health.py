@@ -15,7 +15,7 @@ from service.api import auth, openapi, wire
 from service.config import Durability
 from service.context import Context
 from service.telemetry import Telemetry
-from store import certify, keyspace, probes
+from store import certify, incidents, keyspace, postgres, probes
 from store.link import RedisAwayError, UnfitServerError
 
 Probe = Callable[[Context], Awaitable[str | None]]
@@ -81,6 +81,16 @@ async def _counters(context: Context) -> str | None:
     return None
 
 
+async def _incidents(context: Context) -> str | None:
+    with contextlib.suppress(errors.UnavailableError):  # the probe of Postgres says so
+        async with postgres.transaction(context.pool) as connection:
+            found = await incidents.open_by_kind(connection)
+        if found:
+            told = ", ".join(f"{one.incidents} of {one.kind}" for one in found)
+            return f"Incidents are open: {told}. `metergate incidents list` shows them until they are closed."
+    return None
+
+
 async def _catalog(context: Context) -> str | None:
     with contextlib.suppress(errors.UnavailableError):  # the probe of Postgres says so
         await context.catalogs.refresh()
@@ -92,6 +102,7 @@ PROBES: Final[dict[str, Probe]] = {
     "schema": _schema,
     "redis": _redis,
     "counters": _counters,
+    "incidents": _incidents,
     "catalog": _catalog,
 }
 """What must work, by part."""

@@ -1,4 +1,4 @@
-"""What this process measured, for Prometheus, and what is known to be wrong with the books.
+"""What this process measured, for Prometheus, and what is known to be wrong.
 
 No key is needed, as for the health routes: it names no tenant, but keep it inside your own network.
 """
@@ -16,8 +16,9 @@ from service.api import auth
 from service.context import Context
 from service.telemetry import CONTENT_TYPE, Telemetry
 from service.usecases import books
+from store import incidents, postgres
 
-_BOOKS_S: Final = 0.5
+_STORED_S: Final = 0.5
 """How long the answer waits for Postgres; without it the last numbers stand."""
 
 
@@ -28,8 +29,9 @@ async def metrics(
     """Shows all metrics in Prometheus' text format. They name no tenant."""
     telemetry.count("metergate_decision_log_dropped_total", amount=context.decisions.take_dropped())
     with contextlib.suppress(errors.UnavailableError, TimeoutError):
-        async with asyncio.timeout(_BOOKS_S):
+        async with asyncio.timeout(_STORED_S):
             await _tell_books(context, telemetry)
+            await _tell_incidents(context, telemetry)
     return Response(telemetry.text(), media_type=CONTENT_TYPE)
 
 
@@ -40,6 +42,13 @@ async def _tell_books(context: Context, telemetry: Telemetry) -> None:
     if state.looked_through is not None:
         age = context.clock.now() - state.looked_through
         telemetry.set("metergate_books_age_seconds", value=age.total_seconds())
+
+
+async def _tell_incidents(context: Context, telemetry: Telemetry) -> None:
+    async with postgres.transaction(context.pool) as connection:
+        found = {one.kind: one.incidents for one in await incidents.open_by_kind(connection)}
+    for kind in get_args(incidents.Kind):
+        telemetry.set("metergate_incidents_open", kind, value=found.get(kind, 0))
 
 
 ROUTES: Final = (metrics,)

@@ -28,6 +28,8 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     heard_at: datetime
     """When we heard it, by our own clock."""
+    replicas: int
+    """How many follow it now."""
     closed: int
     """Shards that no worker has certified on this run of the server."""
 
@@ -46,7 +48,8 @@ def examine(config: Config, clock: Clock) -> Iterator[Diagnosis]:
     name = "Valkey" if "valkey_version" in said.info else "Redis"
     version = said.info.get("valkey_version") or said.info.get("redis_version")
     yield ok(PART, f"{name} {version} answers at {where}.")
-    yield from _fitness(said, forbidden=config.redis_config_forbidden)
+    yield from _fitness(said, config)
+    yield from _replicas(said.replicas, config)
     yield diagnosis.clock(PART, theirs=said.time, ours=said.heard_at)
     yield _fences(said.closed)
 
@@ -54,14 +57,17 @@ def examine(config: Config, clock: Clock) -> Iterator[Diagnosis]:
 async def _ask(config: Config, clock: Clock) -> _Said:
     link = Link(config.redis_url, timeout_s=PATIENCE_S, verify=False)
     try:
-        replies = await link.send([("INFO", "server"), ("CONFIG", "GET", *fitness.SETTINGS), ("TIME",)])
+        config_get = ("CONFIG", "GET", *fitness.SETTINGS)
+        replies = await link.send([("INFO", "server"), ("INFO", "replication"), config_get, ("TIME",)])
         heard_at = clock.now()
-        info, settings, (seconds, micros) = replies.values
+        info, replication, settings, (seconds, micros) = replies.values
+        said = fitness.parse_info(replication.decode())
         return _Said(
             info=fitness.parse_info(info.decode()),
             settings=_pairs(settings),
             time=datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, UTC),
             heard_at=heard_at,
+            replicas=int(said.get("connected_slaves", "0")),
             closed=len(await certify.uncertified(link)),
         )
     finally:
@@ -75,7 +81,8 @@ def _pairs(reply: Any) -> dict[str, str] | None:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _fitness(said: _Said, *, forbidden: bool) -> Iterator[Diagnosis]:
+def _fitness(said: _Said, config: Config) -> Iterator[Diagnosis]:
+    forbidden, lossy = config.redis_config_forbidden, config.durability == "lossy"
     needed = ", ".join(f"{name} {value}" for name, value in fitness.SETTINGS.items())
     if said.settings is None and forbidden:
         yield warning(PART, f"Its settings cannot be read. See yourself that they are: {needed}.")
@@ -85,10 +92,30 @@ def _fitness(said: _Said, *, forbidden: bool) -> Iterator[Diagnosis]:
             "It does not let its settings be read, so the service will not use it. If it is a managed "
             f"server, see yourself that they are: {needed}; then set METERGATE_REDIS_CONFIG_FORBIDDEN=1.",
         )
-    elif found := fitness.findings(said.info, said.settings):
+    elif found := fitness.findings(said.info, said.settings, lossy=lossy):
         yield from (wrong(PART, f"{each}. Set it in the server's configuration.") for each in found)
+    elif lossy:
+        yield warning(PART, "Durability is lossy: usage that was acknowledged may be lost. Never bill by it.")
     else:
         yield ok(PART, f"Its settings keep what it acknowledges: {needed}.")
+
+
+def _replicas(count: int, config: Config) -> Iterator[Diagnosis]:
+    """Whether what is acknowledged waits for those that a failover could promote."""
+    if config.durability != "standard":
+        return
+    if count < config.redis_replicas:
+        yield wrong(
+            PART,
+            f"{count} of its replicas follow it, and METERGATE_REDIS_REPLICAS is {config.redis_replicas}: no "
+            "script acknowledges anything. Let more follow it, or lower the number.",
+        )
+    elif count and not config.redis_replicas:
+        yield warning(
+            PART,
+            "It has a replica, and nobody waits for it: a failover would lose what was acknowledged a moment "
+            "before. Set METERGATE_REDIS_REPLICAS=1.",
+        )
 
 
 def _fences(closed: int) -> Diagnosis:

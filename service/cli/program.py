@@ -38,6 +38,16 @@ COMMANDS: Final = (
     Later("tenant", module="tenant", summary="See and change tenants and what they are subscribed to."),
     Later("key", module="key", summary="Make, list, replace and end the keys of programs that call the API."),
     Later("books", module="books", summary="See where the records of usage differ, and look for it now."),
+    Later(
+        "incidents",
+        module="incidents",
+        summary="See what happened to usage that never should, and say what you made of it.",
+    ),
+    Later(
+        "quarantine",
+        module="quarantine",
+        summary="See entries of the journal that were put aside, and apply or dismiss them.",
+    ),
     Later("job", module="job", summary="List the regular jobs, and run one now."),
 )
 

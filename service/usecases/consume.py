@@ -7,7 +7,7 @@ import msgspec
 from policies import errors
 from policies.decision import Decision
 from service.context import Context
-from service.usecases import booking, check, consumed_before, fitting, inbox, record
+from service.usecases import acknowledging, booking, check, consumed_before, fitting, inbox, record
 from service.usecases.fitting import Asked, Wanted
 from store.inbox import Waiting
 from store.link import RedisAwayError
@@ -43,6 +43,8 @@ async def consume(context: Context, wanted: Wanted) -> Consumed:
             raise fitting.unavailable() from error
         except RedisAwayError as error:
             return await _while_away(context, wanted, asked, error)
+        if found.outcome in ("counted", "repeated"):
+            await acknowledging.require(context, wanted.tenant_id)
         if found.outcome == "repeated":
             return await _before(context, wanted, use.digest)
         decision = await fitting.decision_on(context, asked, found)

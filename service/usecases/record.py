@@ -18,7 +18,7 @@ from policies.model import Feature, Offer
 from policies.usage import Refusal, Usage
 from service.context import Context
 from service.rights import Standing
-from service.usecases import booking, check, inbox
+from service.usecases import acknowledging, booking, check, inbox
 from store import postgres
 from store import usage as usage_store
 from store.counters import Recording
@@ -112,6 +112,7 @@ async def record(
             await _prepare(context, stale, now)
             await _send(context, stale, now)
     if not waited:
+        await _commit(context, items)
         await _keep_aside(context, items, now)
     results = [item.result or Result(event_id=item.event.event_id, status="retry") for item in items]
     return results, context.clock.now()
@@ -218,6 +219,20 @@ async def _send(context: Context, items: Sequence[_Item], now: datetime) -> None
         elif status == "crowded" and item.feature is not None:
             refusal = usage.crowded(item.feature)
             item.result = Result(event_id=item.event.event_id, status="rejected", refusal=refusal)
+
+
+async def _commit(context: Context, items: Sequence[_Item]) -> None:
+    """What a script took is acknowledged once it is durable enough; else nobody knows."""
+    taken = [
+        item
+        for item in items
+        if item.recording is not None
+        and item.result is not None
+        and item.result.status in ("accepted", "duplicate")
+    ]
+    if not await acknowledging.committed(context, {item.event.tenant_id for item in taken}):
+        for item in taken:
+            item.result = Result(event_id=item.event.event_id, status="retry")
 
 
 async def _keep_aside(context: Context, items: Sequence[_Item], now: datetime) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from policies import errors, limits, quantity, rollover
 from service.context import Context
-from service.usecases import carrying, check, fitting
+from service.usecases import acknowledging, carrying, check, fitting
 from store import flush, holds, journal, postgres, reservations
 from store.accounts import Link
 from store.holds import End, EndOutcome, Name
@@ -161,6 +161,7 @@ async def _ended(context: Context, end: End) -> ReservationView | None:
     _refuse_overflow(outcome)
     if outcome != "done":
         return None
+    await acknowledging.require(context, end.line.event.tenant_id)
     if end.kind == "settle":
         return _view(end.line, "settled", ended_at=now, settled=end.quantity)
     return _view(end.line, "released", ended_at=now)
@@ -176,6 +177,7 @@ async def _settled_late(context: Context, found: Reservation, used: int) -> Rese
     if status == "retry":
         raise fitting.unavailable()
     _refuse_overflow("overflow" if status == "overflow" else "done")
+    await acknowledging.require(context, line.event.tenant_id)
     return _view(line, "settled", ended_at=now, settled=used) if status == "accepted" else None
 
 

@@ -7,7 +7,7 @@ import msgspec
 from policies import errors, limits
 from policies.decision import Decision
 from service.context import Context
-from service.usecases import consumed_before, fitting, past
+from service.usecases import acknowledging, consumed_before, fitting, past
 from service.usecases.fitting import Wanted
 from store import journal, postgres, reservations
 from store.consuming import Use
@@ -45,6 +45,8 @@ async def reserve(context: Context, wanted: Wanted) -> Reserved:
             raise fitting.unavailable() from error
         except RedisAwayError as error:
             return Reserved(await fitting.decision_while_away(context, wanted, error))
+        if held.found.outcome in ("counted", "repeated"):
+            await acknowledging.require(context, wanted.tenant_id)
         if held.found.outcome == "repeated":
             return await _before(context, wanted, use)
         if held.found.outcome == "full":

@@ -15,7 +15,7 @@
 --   2 the id came with another body, 3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass
 --   its bound, 5 it does not fit, 6 something else is granted than the ceilings are for, 7 the period has as many values
 --   as are kept of it, 8 it does not fit as long as reservations of the tenant that have expired are not ended. Only with
---   0 is anything changed.
+--   0 is anything changed. Behind them the number of the journal's last entry.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 8 us a use, and 0.3 us for each bucket.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
@@ -56,5 +56,5 @@ for e = 1, take_number() do
   end
   replies[e] = stand
 end
-write_all(KEYS[2], ARGV[2])
+replies[#replies + 1] = write_all(KEYS[2], KEYS[3], ARGV[2])
 return replies

@@ -10,7 +10,7 @@
 --   number of caps, then per cap: place of the counters' key, field, end of life
 -- Reply: one integer per event: 0 accepted, 1 duplicate, 2 the id came with another body,
 --   3 stale (the caller's snapshot is older than the tenant's), 4 a counter would pass its bound,
---   5 the period has as many values as are kept of it.
+--   5 the period has as many values as are kept of it; and behind them the number of the journal's last entry.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 3 us an event, as much again if it draws from grants, and 0.1 us for each full one that it passes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
@@ -44,5 +44,5 @@ for e = 1, take_number() do
     replies[e] = 0
   end
 end
-write_all(KEYS[2], ARGV[2])
+replies[#replies + 1] = write_all(KEYS[2], KEYS[3], ARGV[2])
 return replies

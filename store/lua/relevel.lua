@@ -30,5 +30,5 @@ local falls = value and (met(account, value) == 1 and 1 or 0) or height(account)
 local changed = falls < 0 and drawn_of(account, to) or give_back(account, {}, falls)
 count(account, changed, value, -1)
 note(mark, '\146' .. payload .. packed(account, changed)) -- a pair
-write_all(KEYS[2], ARGV[2])
+write_all(KEYS[2], KEYS[3], ARGV[2])
 return 0

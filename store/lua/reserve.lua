@@ -7,7 +7,8 @@
 --   it holds (microseconds), ARGV[5] open reservations that a tenant may have, ARGV[6] the reservation (16 bytes)
 -- then the account (parts/buckets.lua), measured quantity (scaled), its mark (parts/journal.lua), payload (one msgpack
 --   value), the ceilings (parts/ceilings.lua)
--- Reply: an array of a code, the instant at which it expires (0: it holds nothing), and the levels as in consume.lua.
+-- Reply: an array of a code, the instant at which it expires (0: it holds nothing), the number of the journal's last entry,
+--   and the levels as in consume.lua.
 --   Codes as there (never 7), and 9: the tenant has too many open ones. Only with 0 is anything changed.
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 90 us of the server, its write to disk included.
@@ -45,11 +46,12 @@ if stand[1] == 0 then
   grow_caps(ceilings.caps, quantity)
   local line = '\148' .. payload .. packed(account, drawn) .. before .. cmsgpack.pack(expires) -- four values
   note(mark, line)
-  write_all(KEYS[2], ARGV[2])
+  write_all(KEYS[2], KEYS[3], ARGV[2])
   redis.call('HSET', KEYS[4], reservation, line)
   redis.call('ZADD', KEYS[5], whole(expires), reservation)
   note_earliest(KEYS[6], KEYS[5], account.tenant)
   redis.call('SET', KEYS[7], whole(clock))
 end
 table.insert(stand, 2, expires)
+table.insert(stand, 3, tonumber(redis.call('HGET', KEYS[3], '#') or '0'))
 return stand

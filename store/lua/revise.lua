@@ -37,5 +37,5 @@ if account.key and back > 0 then take_part(give_back(account, own, back)) end
 if account.key and more > 0 then take_part(draw(account, more)) end
 grow_caps(caps, change)
 note(mark, '\146' .. payload .. packed(account, changed)) -- a pair
-write_all(KEYS[2], ARGV[2])
+write_all(KEYS[2], KEYS[3], ARGV[2])
 return 0

@@ -2,13 +2,13 @@
 -- One call is one batch of one shard, and one entry of its journal.
 --
 -- KEYS[1] fence, KEYS[2] journal, KEYS[3] holds, KEYS[4] the tenants' earliest expiries, KEYS[5] the shard's clock,
--- KEYS[6..] counters and the tenants' expiries, named by their place.
+-- KEYS[6] snapshot versions, KEYS[7..] counters and the tenants' expiries, named by their place.
 -- ARGV[1] run_id of the server as the caller knows it, ARGV[2] now (microseconds)
 -- then the number of ends, and each: the reservation (16 bytes), 1 if it ends only once it has expired, else 0,
 --   place of the tenant's expiries, its account (parts/buckets.lua), what it holds of each finite bucket, of overage and
 --   of excess, measured quantity that was used (scaled), payload (one msgpack value), the caps (parts/caps.lua)
 -- Reply: one integer per end: 0 done, 1 no such reservation is open, 2 it has not expired yet,
---   3 a counter would pass its bound. Error `FENCED`: the shard is not certified on this server; nothing was done.
+--   3 a counter would pass its bound; and behind them the number of the journal's last entry. Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 40 us an end in a batch of a hundred. What is open says whether one has ended, so that no mark is needed.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
 --@include counters
@@ -57,7 +57,7 @@ for e = 1, take_number() do
     ended[reservation] = {key = key, tenant = account.tenant}
   end
 end
-write_all(KEYS[2])
+replies[#replies + 1] = write_all(KEYS[2], KEYS[6])
 for reservation, of in pairs(ended) do
   local key = of.key
   redis.call('HDEL', KEYS[3], reservation)

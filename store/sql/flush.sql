@@ -1,14 +1,14 @@
 -- name: cursors
 -- Where each shard's journal stands. No lock: whoever finds work locks the row and looks again.
-select shard, last_id, drained_at from flush_cursors order by shard;
+select shard, last_id, number, drained_at from flush_cursors order by shard;
 
 -- name: lock_cursors
 -- The right to flush these shards; rows that another flusher holds are left out.
-select shard, last_id from flush_cursors where shard = any(%(shards)s) order by shard for update skip locked;
+select shard, last_id, number from flush_cursors where shard = any(%(shards)s) order by shard for update skip locked;
 
 -- name: wait_for_cursors
 -- The same for all shards, waiting for whoever holds one: while a server is certified nobody else flushes.
-select shard, last_id from flush_cursors where shard = any(%(shards)s) order by shard for update;
+select shard, last_id, number, drained_at from flush_cursors where shard = any(%(shards)s) order by shard for update;
 
 -- name: make_staging
 create temporary table if not exists staged_events (
@@ -107,17 +107,12 @@ values (%(tenant_id)s, %(rejected_at)s, 'idempotency-mismatch', %(detail)s, %(ev
 select fingerprint from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s
 order by ingested_month desc limit 1;
 
--- name: insert_quarantine
-insert into journal_quarantine (shard, entry_id, fields, reason, found_at)
-values (%(shard)s, %(entry_id)s, %(fields)s, %(reason)s, %(found_at)s)
-on conflict do nothing;
-
 -- name: advance
 update flush_cursors c
-set last_id = n.last_id, entries = c.entries + n.entries, events = c.events + n.events,
+set last_id = n.last_id, number = n.number, entries = c.entries + n.entries, events = c.events + n.events,
   drained_at = greatest(c.drained_at, n.drained_at)
-from unnest(%(shards)s::smallint[], %(last_ids)s::text[], %(entries)s::bigint[], %(events)s::bigint[],
-  %(drained)s::timestamptz[]) as n (shard, last_id, entries, events, drained_at)
+from unnest(%(shards)s::smallint[], %(last_ids)s::text[], %(numbers)s::bigint[], %(entries)s::bigint[], %(events)s::bigint[],
+  %(drained)s::timestamptz[]) as n (shard, last_id, number, entries, events, drained_at)
 where c.shard = n.shard;
 
 -- name: note_trim

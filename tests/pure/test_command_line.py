@@ -251,7 +251,15 @@ def test_only_a_name_that_is_close_is_guessed_and_a_file_is_said_to_win(monkeypa
         ("POSTGRES_CONNECTIONS", "many", "is to be a whole number from 1 to 9999, not `many`"),
         ("POSTGRES_CONNECTIONS", "0", "is to be a whole number from 1 to 9999, not `0`"),
         ("LOG_LEVEL", "loud", "is to be one of debug, info, warning, error, not `loud`"),
-        ("DURABILITY", "strict", "is to be standard: this version offers no other level"),
+        ("DURABILITY", "eventual", "is to be one of standard, strict, lossy, not `eventual`"),
+        (
+            "DURABILITY",
+            "lossy",
+            (
+                "is lossy, which loses acknowledged usage when a process is killed; it is for tests, and "
+                "starts with METERGATE_ACCEPT_LOST_USAGE=1 alone"
+            ),
+        ),
         ("EMBEDDED", "maybe", "is to be 1 or 0, not `maybe`"),
         ("LOG_LEVEL_FILE", "/nowhere", "names /nowhere, which cannot be read: No such file or directory"),
     ],

@@ -8,7 +8,7 @@ from policies import limits
 from service.context import Context
 from service.usecases import check, subscribe, tenants
 from service.usecases.check import Check
-from store import certify, fitness, flush, keyspace, postgres
+from store import certify, fitness, flush, keyspace, postgres, quarantine
 from store.link import Link, RedisAwayError
 from tests.conftest import NOW
 from tests.store import ledger
@@ -126,24 +126,23 @@ async def test_a_second_certifier_leaves_open_shards_alone(counting: Context, re
     assert await levels(counting) == (142, 0, 0)
 
 
-async def test_a_shard_that_cannot_be_flushed_keeps_no_other_closed(counting: Context):
-    """After a restart: what Postgres refuses waits behind its own fence, and is not dropped."""
+async def test_what_postgres_refuses_is_put_aside_and_keeps_nothing_closed(counting: Context):
+    """After a restart: the entry goes to the quarantine whole, and its shard opens without it."""
     link = counting.counters.link
-    stuck, other = keyspace.shard_of("acme"), keyspace.shard_of("other")
-    assert stuck != other
+    refused, other = keyspace.shard_of("acme"), keyspace.shard_of("other")
+    assert refused != other
     await ledger.subscribed(counting, "other", "free")
     await statuses(counting, event(1, 10), event(1, 20, tenant_id="other"))
     async with postgres.transaction(counting.pool) as connection:
         await connection.execute(b"alter table usage_keys add check (tenant_id <> 'acme')")
-    await link.send([("DEL", keyspace.fence(shard)) for shard in (stuck, other)])
-    assert await certify.certify(counting.pool, link, now=NOW) == [other]
-    assert await certify.uncertified(link) == [stuck]
-    assert await stored(counting, "other") == (1, 20)
+    await link.send([("DEL", keyspace.fence(shard)) for shard in (refused, other)])
+    assert await certify.certify(counting.pool, link, now=NOW) == sorted((refused, other))
+    assert (await stored(counting, "other"), await stored(counting)) == ((1, 20), (0, 0))
+    assert await levels(counting) == (0, 0, 0)
     async with postgres.transaction(counting.pool) as connection:
-        await connection.execute(b"alter table usage_keys drop constraint usage_keys_tenant_id_check")
-    assert await certify.certify(counting.pool, link, now=NOW) == [stuck]
-    assert await stored(counting) == (1, 10)
-    assert await levels(counting) == (10, 0, 0)
+        (aside,) = await quarantine.listed(connection, ended=False, limit=10)
+    assert (aside.shard, len(aside.entry().events)) == (refused, 1)
+    assert "usage_keys_tenant_id_check" in aside.reason
 
 
 async def test_the_file_is_rewritten_once_for_each_run_of_the_server(counting: Context):

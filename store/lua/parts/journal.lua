@@ -25,14 +25,17 @@ local function note(mark, line)
   keep(line)
 end
 
--- One entry for all that was kept. `life` of the marks in seconds.
-local function write_all(journal, life)
-  if #payloads == 0 then return end
+-- One entry for all that was kept; answers the number of the last entry, by which a lost one is missed. It stands among
+-- the `versions`. `life` of the marks in seconds.
+local function write_all(journal, versions, life)
+  if #payloads == 0 then return tonumber(redis.call('HGET', versions, '#') or '0') end
+  local number = redis.call('HINCRBY', versions, '#', 1)
   local blob = '\221' .. struct.pack('>I4', #payloads) .. table.concat(payloads) -- an array
-  redis.call('XADD', journal, '*', 'n', #payloads, 'b', blob, 'x', redis.sha1hex(blob))
+  redis.call('XADD', journal, '*', 'n', #payloads, 'b', blob, 'x', redis.sha1hex(blob), 's', whole(number))
   write_counters()
   for _, mark in ipairs(marks) do
     redis.call('HSET', mark.key, mark.digest, mark.fingerprint)
     redis.call('EXPIRE', mark.key, life)
   end
+  return number
 end
