@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from jobs.context import JobContext
 from policies import limits
-from store import decisions, flush, postgres, queries
+from store import decisions, flush, partitions, postgres, queries
 from store.certify import COUNTER_LIFE
 
 sql = queries.Queries("retention")
@@ -29,6 +29,9 @@ async def run(context: JobContext, now: datetime) -> str:
             gone += await postgres.execute(connection, query, {"before": now - age})
     async with postgres.transaction(context.pool) as connection:
         days = await decisions.drop_old(connection, now=now)
+    async with postgres.transaction(context.pool) as connection:
+        months = await partitions.drop_months(connection, "usage_keys", before=partitions.horizon(now.date()))
     told = [f"{gone} rows"] if gone else []
     told += [f"{days} days of decisions"] if days else []
+    told += [f"{months} months of ids"] if months else []
     return ", ".join(told)

@@ -20,12 +20,12 @@ from store import (
     postgres,
     quarantine,
     queries,
+    repetitions,
     reservations,
     revisions,
     staging,
 )
 from store.conversation import Command
-from store.counters import Correction
 from store.crash_points import crash_point
 from store.journal import Entry
 from store.link import Link, RedisAwayError
@@ -293,8 +293,7 @@ async def keep(connection: postgres.Connection, readings: Sequence[Reading], *, 
         await reservations.keep(connection, fresh)
         await revisions.keep(connection, fresh)
     duplicates = repeated + stale
-    await _keep_corrections(connection, duplicates)
-    await _tell_mismatches(connection, duplicates, now)
+    await repetitions.keep(connection, duplicates, now=now)
     damaged = [(r.cursor.shard, entry) for r in readings for entry in r.entries if entry.damage]
     await quarantine.put(connection, damaged, now=now)
     return Flushed(
@@ -325,43 +324,6 @@ def _stage(readings: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
                 if first.setdefault((event.tenant_id, event.digest), item) is not item:
                     repeated.append(item)
     return list(first.values()), repeated
-
-
-async def _keep_corrections(connection: postgres.Connection, duplicates: Sequence[Staged]) -> None:
-    for item in duplicates:
-        for number, move in enumerate(item.moves()):
-            correction = Correction(
-                correction_id=f"{item.shard}:{item.entry_id}:{item.place}:{number}",
-                shard=item.shard,
-                tenant_id=item.event.tenant_id,
-                time_window=move.window,
-                field=move.field,
-                amount=move.amount,
-            )
-            params = msgspec.structs.asdict(correction)
-            await postgres.execute(connection, sql.insert_correction, params)
-
-
-async def _tell_mismatches(
-    connection: postgres.Connection, duplicates: Sequence[Staged], now: datetime
-) -> None:
-    """An id that came again with another body is shown among the rejected events."""
-    for item in duplicates:
-        if item.event.revised is not None:
-            continue  # whoever sent it looks which revision was kept, and says so
-        event = item.event
-        params = {"tenant_id": event.tenant_id, "digest": event.digest.hex()}
-        known = await postgres.scalars(connection, sql.fingerprint, params)
-        if known and known[0] != event.fingerprint:
-            detail = f"Event {event.event_id} of {event.service_id} came before with another body."
-            told = {"serviceId": event.service_id, "id": event.event_id, "featureId": event.feature_id}
-            shown = {
-                "tenant_id": event.tenant_id,
-                "rejected_at": now,
-                "detail": detail,
-                "event": msgspec.json.encode(told).decode(),
-            }
-            await postgres.execute(connection, sql.insert_rejected_duplicate, shown)
 
 
 async def _advance(connection: postgres.Connection, readings: Sequence[Reading], now: datetime) -> None:

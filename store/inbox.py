@@ -54,7 +54,7 @@ async def keep(
         "fingerprints": [one.fingerprint for one in waiting],
         "events": [msgspec.json.encode(one.event).decode() for one in waiting],
         "now": now,
-        "horizon": partitions.months_before(partitions.month_of(now.date()), 2),
+        "horizon": partitions.horizon(now.date()),
     }
     return {_identity(row) for row in await postgres.rows(connection, sql.insert, params, _Known)}
 

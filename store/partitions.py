@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import msgspec
 
+from policies import limits
 from store import postgres, queries
 
 sql = queries.Queries("partitions")
@@ -19,10 +20,12 @@ def month_of(day: date) -> date:
     return date(day.year, day.month, 1)
 
 
-def months_before(month: date, count: int) -> date:
-    """The first day of the month so many months earlier."""
-    index = month.year * 12 + month.month - 1 - count
-    return date(index // 12, index % 12 + 1, 1)
+def horizon(today: date) -> date:
+    """The oldest month of arrival whose ids are looked for: that of limits.DEDUPE_DAYS ago, and a day more.
+
+    By days: this month and the two before it are 59 days on the first of March. Clocks may differ by a day.
+    """
+    return month_of(today - timedelta(days=limits.DEDUPE_DAYS + 1))
 
 
 def following(month: date) -> date:
@@ -66,6 +69,21 @@ async def drop_days(connection: postgres.Connection, table: str, *, before: date
     """Drops the partitions by day of a table that end by a day; how many."""
     names = await postgres.scalars(connection, sql.existing, {"tables": [table]})
     old = sorted(each for each in names if each < name_of_day(table, before))
+    for each in old:
+        await postgres.execute(connection, f"drop table if exists {each}".encode(), {})
+    return len(old)
+
+
+async def drop_months(connection: postgres.Connection, table: str, *, before: date) -> int:
+    """Drops the partitions by month of a table that end by a month; how many.
+
+    Nobody waits long behind it: it gives up instead, and is right to be begun again.
+    Errors: UnavailableError.
+    """
+    names = await postgres.scalars(connection, sql.existing, {"tables": [table]})
+    old = sorted(each for each in names if each < name(table, before))
+    if old:
+        await connection.execute("set local lock_timeout = '1s'")
     for each in old:
         await postgres.execute(connection, f"drop table if exists {each}".encode(), {})
     return len(old)

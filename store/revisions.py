@@ -4,12 +4,12 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from store import audit, journal, keyspace, postgres, queries
+from store import audit, journal, keyspace, partitions, postgres, queries
 from store.journal import Draw, Revised
 from store.staging import Staged
 
@@ -138,6 +138,17 @@ async def is_known(connection: postgres.Connection, tenant_id: str, digest: byte
     """Whether the id has ever come, also if its event is not there, or not any more."""
     params = {"tenant_id": tenant_id, "digest": uuid.UUID(bytes=digest)}
     found: list[bool] = await postgres.scalars(connection, sql.is_known, params)
+    return found[0]
+
+
+async def is_old(connection: postgres.Connection, tenant_id: str, digest: bytes, *, today: date) -> bool:
+    """Whether there is an event of an id, and only the id is not kept any more."""
+    params = {
+        "tenant_id": tenant_id,
+        "digest": uuid.UUID(bytes=digest),
+        "before": partitions.horizon(today) + timedelta(days=1),
+    }
+    found: list[bool] = await postgres.scalars(connection, sql.is_old, params)
     return found[0]
 
 

@@ -202,7 +202,7 @@ create table flush_cursors (
   number           bigint not null default 0       -- of the entry that was brought over last: the next has one more
 );
 
--- Ids seen, by month of arrival: this month's partition and the two before it are the dedupe horizon.
+-- Ids seen, by month of arrival: those of the last 60 days, and then until their month is dropped.
 create table usage_keys (
   tenant_id        text not null,
   digest           uuid not null,                  -- of tenant, service and event id

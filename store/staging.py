@@ -124,7 +124,7 @@ async def store(connection: postgres.Connection, staged: Sequence[Staged], *, no
     await connection.execute(sql.make_staging)
     await _copy_events(connection, staged)
     await _copy_moves(connection, staged)
-    horizon = partitions.months_before(month, 2)
+    horizon = partitions.horizon(now.date())
     await postgres.execute(connection, sql.insert_keys, {"month": month, "horizon": horizon})
     stale = await postgres.scalars(connection, sql.stale_places, {})
     for query in (sql.insert_events, sql.add_to_rollups, sql.add_to_counters):

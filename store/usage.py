@@ -104,7 +104,7 @@ async def seen(
     params = {
         "tenants": [tenant_id for tenant_id, _ in ids],
         "digests": [uuid.UUID(bytes=digest) for _, digest in ids],
-        "horizon": partitions.months_before(partitions.month_of(today), 2),
+        "horizon": partitions.horizon(today),
     }
     found = await postgres.rows(connection, sql.seen, params, Seen)
     return {(row.tenant_id, uuid.UUID(row.digest).bytes): row.fingerprint for row in found}

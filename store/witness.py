@@ -84,14 +84,14 @@ async def lost_entries(
     Errors: RedisAwayError.
     """
     params = {"shard": shard, "since": now - timedelta(days=_LOST_DAYS)}
-    damaged = await postgres.scalars(connection, sql.damaged_entries, params)
+    lost = await postgres.scalars(connection, sql.lost_entries, params)
     (reply,) = (await link.send([("XINFO", "STREAM", keyspace.journal(shard))])).values
     if isinstance(reply, Exception):
         if "no such key" in str(reply):
-            return tuple(damaged)
+            return tuple(lost)
         raise RedisAwayError(str(reply))
     last = dict(zip(reply[::2], reply[1::2], strict=True))[b"max-deleted-entry-id"].decode()
-    return (*damaged, *([f"{last} (deleted)"] if last != "0-0" else []))
+    return (*lost, *([f"{last} (deleted)"] if last != "0-0" else []))
 
 
 async def altered_rollups(

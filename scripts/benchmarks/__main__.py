@@ -26,6 +26,7 @@ FIGURES: Final = {
     "holds": "Checks a second of a tenant with 20 buckets and 1,000 open reservations, beside one with none.",
     "memory": "Bytes that a counter takes in Redis, of 1,000,000 tenants with 10 features each.",
     "intake": "Events a second of /v1/usage by batches, beside a bare client of the same script.",
+    "year": "How long the report of a tenant's year takes, beside a bare query of the same sums.",
     "usage": "Events a second of /v1/usage, single and in batches, beside a bare echo.",
 }
 """Each name is that of a module here (with _ for -) that has `figures(settings)`."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from policies import errors, quantity
+from policies import errors, limits, quantity
 from service.context import Context
 from service.usecases import booking, past
 from store import inbox, postgres, revisions
@@ -132,7 +132,7 @@ async def history(context: Context, name: EventName) -> EventHistory:
     await context.catalogs.refresh()
     try:
         async with postgres.transaction(context.pool) as connection:
-            event = await find(connection, name)
+            event = await find(connection, name, now=context.clock.now())
     except errors.NotFoundError:
         if complete:
             raise
@@ -140,7 +140,7 @@ async def history(context: Context, name: EventName) -> EventHistory:
     return EventHistory(**msgspec.structs.asdict(of(context, event)), revisions=_versions(event, context))
 
 
-async def find(connection: postgres.Connection, name: EventName) -> RevisedEvent:
+async def find(connection: postgres.Connection, name: EventName, *, now: datetime) -> RevisedEvent:
     """The event of a name.
 
     Errors: NotFoundError; ConflictError for one that is not kept any more; UnavailableError for one that was
@@ -157,6 +157,11 @@ async def find(connection: postgres.Connection, name: EventName) -> RevisedEvent
         )
     if await inbox.known(connection, [(name.tenant_id, digest)]):
         raise _not_at_hand(name)
+    if await revisions.is_old(connection, name.tenant_id, digest, today=now.date()):
+        raise errors.ConflictError(
+            f'"{name.event_id}" of "{name.service_id}" cannot be asked for or changed by its id any more: '
+            f"ids are kept for {limits.DEDUPE_DAYS} days. The list of events has it."
+        )
     raise errors.NotFoundError(
         f'The tenant "{name.tenant_id}" has no event "{name.event_id}" of "{name.service_id}".'
     )

@@ -96,7 +96,7 @@ async def _read(context: Context, name: EventName) -> RevisedEvent:
     """
     await _bring_over(context, name.tenant_id)
     async with postgres.transaction(context.pool) as connection:
-        return await events.find(connection, name)
+        return await events.find(connection, name, now=context.clock.now())
 
 
 async def _bring_over(context: Context, tenant_id: str) -> None:

@@ -58,9 +58,15 @@ where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and time_window 
 select coalesce(sum((drawn_grants ->> %(name)s::text)::bigint), 0)::bigint from usage_draws
 where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s and drawn_grants ? %(name)s::text;
 
--- name: damaged_entries
--- Entries of a shard's journal that were put aside since an instant.
-select entry_id from journal_quarantine where shard = %(shard)s and found_at >= %(since)s order by entry_id limit 10;
+-- name: lost_entries
+-- What is known of a shard's journal since an instant: entries that were put aside and not applied since, and numbers that
+-- were missed.
+select entry_id || ' (put aside)' from journal_quarantine
+where shard = %(shard)s and found_at >= %(since)s and ended_as is distinct from 'applied'
+union all
+select subject || ' (' || kind || ')' from incidents
+where shard = %(shard)s and found_at >= %(since)s and kind in ('entries-lost', 'journal-gap')
+limit 20;
 
 -- name: days_that_differ
 -- Days whose sum is not that of their hours.

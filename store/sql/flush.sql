@@ -33,8 +33,8 @@ copy staged_events (
 copy staged_moves (place, tenant_id, time_window, field, amount, ends_at) from stdin;
 
 -- name: insert_keys
--- Which of the staged events are new: their ids are not among the keys of this month and the two before it, nor
--- of a later one, which a worker whose clock is ahead may have begun.
+-- Which of the staged events are new: their ids are not among the keys of the months since the horizon, nor of a later
+-- one, which a worker whose clock is ahead may have begun.
 with fresh as (
   insert into usage_keys (tenant_id, digest, ingested_month, fingerprint, event_at)
   select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at from staged_events s
@@ -99,12 +99,13 @@ values (%(correction_id)s, %(shard)s, %(tenant_id)s, %(time_window)s, %(field)s,
 on conflict do nothing;
 
 -- name: insert_rejected_duplicate
--- An id that came again with another body, found only now: visible, not counted.
+-- An id that came again with another body, or was used again, found only now: visible, not counted.
 insert into usage_rejected (tenant_id, rejected_at, slug, detail, event)
-values (%(tenant_id)s, %(rejected_at)s, 'idempotency-mismatch', %(detail)s, %(event)s);
+values (%(tenant_id)s, %(rejected_at)s, %(slug)s, %(detail)s, %(event)s);
 
--- name: fingerprint
-select fingerprint from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s
+-- name: known_id
+-- What an id came with, and of when that is.
+select fingerprint, event_at from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s
 order by ingested_month desc limit 1;
 
 -- name: advance

@@ -33,6 +33,12 @@ where tenant_id = %(tenant_id)s and feature_id = %(feature_id)s
 -- Whether an id has ever come.
 select exists (select from usage_keys where tenant_id = %(tenant_id)s and digest = %(digest)s);
 
+-- name: is_old
+-- Whether a tenant has an event of an id that is not kept beside it any more: read through those of that time.
+select exists (
+  select from usage_events where tenant_id = %(tenant_id)s and digest = %(digest)s and event_at < %(before)s
+);
+
 -- name: find
 -- An event with all its revisions, as one JSON document (store.revisions.RevisedEvent): found by its instant, which
 -- stands beside its id.

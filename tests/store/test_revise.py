@@ -172,7 +172,7 @@ async def sent(context: Context, quantity: int, reason: str) -> str:
     wish = revise.Wish(quantity=quantity, reason=reason)
     asked = revise._Asked(name, wish, ORDER, "")
     async with postgres.transaction(context.pool) as connection:
-        found = await revise.events.find(connection, name)
+        found = await revise.events.find(connection, name, now=NOW)
     first = msgspec.structs.replace(found, quantity=100, measured=100, revision=1, revisions=[])
     countable = revise._countable(context, first)
     revising_ = await revise._revising(context, asked, first, countable, revise._change(countable, wish))
