@@ -94,7 +94,7 @@ async def get_invoice(
         return management.shown(view, etag)
     page = cast("InvoiceView", invoice_page.of(view).encode())
     headers = {"etag": etag, "content-security-policy": invoice_page.POLICY}
-    return Response(page, media_type=f"{_HTML}; charset=utf-8", headers=headers)
+    return Response(page, media_type=_HTML, headers=headers)
 
 
 @post(
