@@ -44,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Without one nothing is told to us, and what happens there is learnt by asking."""
     stripe_webhook_secret_previous: str = ""
     """Still taken, while the secret is being changed."""
+    billing_folder: str = ""
+    """A folder that is told what is to be collected, and where receipts are put, in place of Stripe."""
     test_clock: bool = False
     """The service's clock may be moved; refused with a live key (R41)."""
     invoice_grace_minutes: int = 60
@@ -145,6 +147,10 @@ def _wrong_scheme(values: Mapping[str, object]) -> list[str]:
 
 def _wrong_payments(values: Mapping[str, object]) -> list[str]:
     key = str(values.get("stripe_key", ""))
+    if key and values.get("billing_folder"):
+        return [
+            "METERGATE_BILLING_FOLDER and METERGATE_STRIPE_KEY name two payment providers; set one of them"
+        ]
     given = [name for name in _STRIPE if values.get(name)]
     if not key:
         names = " and ".join(f"METERGATE_{name.upper()}" for name in given)

@@ -5,7 +5,9 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+from integrations.file_billing.gateway import FilePayments
 from integrations.payments import BusyError, Limiter, Payments
 from integrations.stripe_billing import keys
 from policies import limits
@@ -53,7 +55,9 @@ class Spaced:
 
 
 def connect(config: Config, link: Link) -> Payments | None:
-    """The provider; None where no key is configured."""
+    """The provider; None where none is configured."""
+    if config.billing_folder:
+        return FilePayments(Path(config.billing_folder), now=clock.SystemClock().now)
     if not config.stripe_key:
         return None
     rate = limits.PAYMENT_RATE if keys.is_live(config.stripe_key) else limits.PAYMENT_TEST_RATE

@@ -42,7 +42,8 @@ thead { display: table-header-group }
 th { text-align: left; font-weight: 600; border-bottom: 1px solid #1a1a1a; padding: 1.5mm 2mm 1.5mm 0 }
 td { vertical-align: top; border-bottom: 1px solid #ddd; padding: 1.8mm 2mm 1.8mm 0; overflow-wrap: anywhere }
 tr { break-inside: avoid }
-.number { text-align: right; white-space: nowrap; padding-left: 4mm; padding-right: 0; font-variant-numeric: tabular-nums }
+.number { text-align: right; white-space: nowrap; padding-left: 4mm; padding-right: 0;
+  font-variant-numeric: tabular-nums }
 .small { color: #555; font-size: 8.5pt }
 tfoot td { border-bottom: 0; padding-top: 1mm; padding-bottom: 1mm }
 tfoot .total td { font-weight: 700; font-size: 12pt; border-top: 2px solid #1a1a1a; padding-top: 2mm }

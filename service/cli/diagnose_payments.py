@@ -1,8 +1,10 @@
 """Is there somebody who moves money, does our key hold, and are we told of what happens there?"""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from integrations.payments import Done, Outcome, StoppedError
@@ -30,6 +32,9 @@ class _Unspaced:
 
 def examine(config: Config) -> Iterator[Diagnosis]:
     """Line by line."""
+    if config.billing_folder:
+        yield _folder(Path(config.billing_folder))
+        return
     if not config.stripe_key:
         yield ok(
             PART,
@@ -52,6 +57,12 @@ def examine(config: Config) -> Iterator[Diagnosis]:
             "METERGATE_STRIPE_WEBHOOK_SECRET is not set: what happens at Stripe is learnt by asking, minutes "
             "later. Make an endpoint for /v1/stripe/webhook and set its secret.",
         )
+
+
+def _folder(path: Path) -> Diagnosis:
+    if path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return ok(PART, f"What is to be collected is written to {path}, and receipts are read there.")
+    return wrong(PART, f"METERGATE_BILLING_FOLDER names {path}, which is no folder that we may write to.")
 
 
 async def _ask(config: Config) -> tuple[Outcome[Seen | None], bool]:
