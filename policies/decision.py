@@ -14,7 +14,7 @@ from policies.compiler import cedar
 from policies.compiler.cedar import Reason
 from policies.engine import Outcome
 from policies.message import Case
-from policies.model import CapScope, Combine, FeatureType, Interval, MeteredTerms, StaticTerms
+from policies.model import BillingStatus, CapScope, Combine, FeatureType, Interval, MeteredTerms, StaticTerms
 
 Number = int | str
 """As on the wire: an integer, or a decimal string where the feature has decimals."""
@@ -73,11 +73,32 @@ class SourceLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     """An override stands in its place."""
 
 
+class TurnLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A billing status from an instant on, if nothing more becomes known."""
+
+    status: BillingStatus
+    since: datetime
+
+
+class BillingLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What payments, or a word by hand, say of the tenant, and what comes next."""
+
+    status: BillingStatus
+    since: datetime
+    reason: str
+    happened_at: datetime | None
+    message: str
+    """All of it in one sentence."""
+    next: tuple[TurnLine, ...]
+
+
 class Derivation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where a right comes from, and how the sources were combined."""
 
     rule: Combine | None
     sources: tuple[SourceLine, ...]
+    billing: BillingLine | msgspec.UnsetType = msgspec.UNSET
+    """Left out where nothing was ever said of payments."""
 
 
 ChangeKind = Literal["quantity", "grant", "wait", "payment", "trial", "plan", "addon", "guard"]

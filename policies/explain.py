@@ -14,7 +14,16 @@ from policies import decide, entitlement, message, meter, period, quantity, roll
 from policies.balance import Levels
 from policies.combine import Held, Source
 from policies.decide import Request
-from policies.decision import Change, Decision, Derivation, Flip, Number, SourceLine
+from policies.decision import (
+    BillingLine,
+    Change,
+    Decision,
+    Derivation,
+    Flip,
+    Number,
+    SourceLine,
+    TurnLine,
+)
 from policies.engine import Engine
 from policies.entitlement import Right
 from policies.grant import Grant
@@ -86,7 +95,24 @@ def derivation(right: Right, levels: Levels | None = None) -> Derivation:
     """Every source of a right, and the rule that combined them; by `levels` also what was left over."""
     sources = (*right.sources, *(_left_over(right, levels) if levels else ()))
     return Derivation(
-        rule=right.rule, sources=tuple(_source_line(source, right.feature) for source in sources)
+        rule=right.rule,
+        sources=tuple(_source_line(source, right.feature) for source in sources),
+        billing=_billing_line(right),
+    )
+
+
+def _billing_line(right: Right) -> BillingLine | msgspec.UnsetType:
+    """What payments say, in one sentence and as data."""
+    if not right.billing:
+        return msgspec.UNSET
+    fact, *coming = right.billing
+    return BillingLine(
+        status=fact.status,
+        since=fact.since,
+        reason=fact.reason,
+        happened_at=fact.happened_at,
+        message=message.standing(fact, coming),
+        next=tuple(TurnLine(status=one.status, since=one.since) for one in coming),
     )
 
 

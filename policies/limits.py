@@ -95,6 +95,8 @@ PHASES: Final = 32
 """Phases of a subscription that a snapshot carries; older ones stay in Postgres."""
 BILLING_FACTS: Final = 64
 """Billing statuses of a subscription that a snapshot carries; older ones stay in Postgres."""
+PAYMENT_FACTS: Final = 500
+"""Facts about payments of a tenant that are weighed, the last ones: years of them."""
 RESERVATION_SECONDS: Final = 86_400
 """How long a reservation may hold, at most: a job that runs longer reserves anew as it goes on."""
 RESERVATION_SECONDS_DEFAULT: Final = 300

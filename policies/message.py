@@ -3,7 +3,7 @@
 A sentence names plans, features and units of the catalog, numbers and instants; nothing that a caller wrote.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -15,6 +15,7 @@ from policies.balance import Balance
 from policies.compiler.cedar import Reason
 from policies.entitlement import Right
 from policies.model import BillingStatus, Cap, Feature, Interval, MeteredTerms, StaticTerms
+from policies.subscription import BillingFact
 
 _LIMIT: Final = "limit"
 _ES: Final = ("ss", "x", "z", "ch", "sh")
@@ -183,12 +184,20 @@ def _payment_required(case: Case) -> str:
 def _behind(case: Case) -> str:
     """What payments have to do with it: what happened, and what comes next if nothing does."""
     fact, *coming = case.right.billing
-    if fact.status == "good":
-        return ""
-    happened = f"; {fact.reason or fact.status}{edge(' since ', fact.since)}"
-    if not coming:
-        return happened
-    return happened + f", {_TURNS.get(coming[0].status, coming[0].status)}{edge(' from ', coming[0].since)}"
+    return "" if fact.status == "good" else f"; {standing(fact, coming)}"
+
+
+def standing(fact: BillingFact | None, coming: Iterable[BillingFact]) -> str:
+    """A billing status in words: `payment failed on 2026-11-12, access ends on 2026-11-19`."""
+    turns = [edge(f", {_TURNS.get(one.status, one.status)} on ", one.since) for one in coming]
+    return _happened(fact) + "".join(turns)
+
+
+def _happened(fact: BillingFact | None) -> str:
+    if fact is None or fact.status == "good":
+        return "good"
+    on = edge(" since ", fact.since) if fact.happened_at is None else edge(" on ", fact.happened_at)
+    return (fact.reason or fact.status) + on
 
 
 def _fallback(case: Case) -> str:
@@ -258,6 +267,7 @@ def _reset(case: Case) -> datetime | None:
 
 _TURNS: Final[dict[BillingStatus, str]] = {
     "good": "good again",
+    "grace": "grace begins",
     "restricted": "overage ends",
     "suspended": "access ends",
     "ended": "access ends",

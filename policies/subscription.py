@@ -73,6 +73,8 @@ class BillingFact(Noun, frozen=True, kw_only=True, omit_defaults=False):
     since: datetime
     reason: str = ""
     """What happened, for people: `payment failed`."""
+    happened_at: datetime | None = None
+    """When it did, where that is known; the status may begin later."""
 
 
 class Subscription(Noun, frozen=True, kw_only=True, omit_defaults=False):

@@ -243,11 +243,12 @@ async def write_standing(
     return msgspec.structs.replace(invoice, revision=revision, **changed)
 
 
-async def newly_overdue(
-    connection: postgres.Connection, now: datetime, *, limit: int
+async def nearly_due(
+    connection: postgres.Connection, *, now: datetime, ahead: datetime, limit: int
 ) -> list[tuple[str, str]]:
-    """Tenant and id of open invoices whose day has passed without its being told."""
-    found = await postgres.rows(connection, _SQL.newly_overdue, {"now": now, "limit": limit}, _Name)
+    """Tenant and id of open invoices that are due by then and not known as such, or overdue and not told."""
+    params = {"now": now, "ahead": ahead, "limit": limit}
+    found = await postgres.rows(connection, _SQL.nearly_due, params, _Name)
     return [(one.tenant_id, one.invoice_id) for one in found]
 
 
@@ -255,17 +256,6 @@ async def note_overdue(connection: postgres.Connection, invoice: Invoice, at: da
     """That a locked invoice is overdue is told to its subscription."""
     params = {"tenant_id": invoice.tenant_id, "invoice_id": invoice.invoice_id, "at": at}
     await postgres.execute(connection, _SQL.note_overdue, params)
-
-
-async def others_overdue(connection: postgres.Connection, invoice: Invoice) -> int:
-    """How many other invoices of its subscription are overdue and not paid."""
-    params = {
-        "tenant_id": invoice.tenant_id,
-        "subscription_id": invoice.subscription_id,
-        "invoice_id": invoice.invoice_id,
-    }
-    found: list[int] = await postgres.scalars(connection, _SQL.others_overdue, params)
-    return found[0]
 
 
 async def add_credit_note(connection: postgres.Connection, note: CreditNote) -> None:

@@ -50,6 +50,7 @@ create table billing_statuses (
   since            timestamptz not null,
   status           text not null,
   reason           text not null,
+  happened_at      timestamptz,                    -- when what the reason tells happened; null: when it was said
   primary key (tenant_id, subscription_id, since),
   foreign key (tenant_id, subscription_id) references subscriptions
 );
@@ -539,6 +540,20 @@ create table billing_ledger (
   primary key (tenant_id, currency, entry_no)
 );
 
+-- What became known of payments, from which billing statuses follow. No row is ever changed or deleted.
+create table payment_facts (
+  tenant_id        text not null references tenants,
+  fact_no          bigint generated always as identity,
+  kind             text not null,                  -- invoice, subscription, dispute, refund, warning, customer, hand
+  subject          text not null,
+  state            text not null,
+  seen_at          timestamptz not null,
+  noted_at         timestamptz not null,
+  body             jsonb not null,                 -- policies.payment.fact.PaymentFact, whole
+  primary key (tenant_id, fact_no)
+);
+create index payment_facts_by_look on payment_facts (tenant_id, seen_at, fact_no);
+
 create function refuse_change() returns trigger language plpgsql as $$
 begin
   raise exception '% of % is refused: what was issued stays as it is', lower(tg_op), tg_table_name
@@ -551,6 +566,8 @@ create trigger invoice_lines_stay before update or delete or truncate on invoice
 create trigger credit_notes_stay before update or delete or truncate on credit_notes
   for each statement execute function refuse_change();
 create trigger billing_ledger_stays before update or delete or truncate on billing_ledger
+  for each statement execute function refuse_change();
+create trigger payment_facts_stay before update or delete or truncate on payment_facts
   for each statement execute function refuse_change();
 
 -- Who moves the money ---------------------------------------------------------------------------------

@@ -129,6 +129,7 @@ async def _declined(desk: Desk, charge: ChargeRow, attempt: Attempt, why: Declin
     )
     following = Attempt(tenant_id=charge.tenant_id, invoice_id=charge.invoice_id, attempt=attempt.attempt + 1)
     changed = msgspec.structs.replace(charge, next_at=None, tries=0, reason=why.reason)
+    rule = await collected.rule_of(desk.context.uses, charge.invoice_id)
     async with desk.writing() as connection:
         await charges.write_attempt(connection, declined)
         if follows == "again":
@@ -142,5 +143,14 @@ async def _declined(desk: Desk, charge: ChargeRow, attempt: Attempt, why: Declin
         else:
             changed = msgspec.structs.replace(changed, state="exhausted")
         await charges.write(connection, changed)
+        await collected.declined(
+            connection,
+            changed,
+            rule,
+            attempt=attempt.attempt,
+            reason=why.reason,
+            confirm=why.code in dunning.CONFIRM,
+            now=desk.now,
+        )
         thing = seen.Thing(kind="invoice", ref=charge.invoice_ref or "")
         await notices.want(connection, [thing], now=desk.now)

@@ -24,6 +24,8 @@ _CUSTOMER: Final = frozenset(
     }
 )
 """Declines that the same card repeats: only the customer can go on."""
+CONFIRM: Final = frozenset({"authentication_required", "invoice_payment_intent_requires_action"})
+"""Those of them that the customer can confirm with the same card."""
 
 After = Literal["again", "wait", "give up"]
 

@@ -1,17 +1,15 @@
-"""`metergate tenant subscribe|change|cancel|resume|billing`: what a tenant is subscribed to."""
+"""`metergate tenant subscribe|change|cancel|resume`: what a tenant is subscribed to."""
 
 from pathlib import Path
-from typing import get_args
 
 import click
 import msgspec
 
 from policies import limits
 from policies.compiler.findings import visible
-from policies.model import BillingStatus
 from service.api import wire
 from service.cli import given, session, settings, show
-from service.usecases import billing, subscribe
+from service.usecases import subscribe
 from service.usecases.changes import Reply
 from service.usecases.offers import AddonWish
 from service.usecases.subscription_view import PhaseView, SubscriptionView
@@ -29,10 +27,6 @@ class _Started(_Named, frozen=True):
 
 class _Moved(_Named, frozen=True):
     plan_id: wire.CatalogId | None = None
-
-
-class _Billed(_Named, frozen=True):
-    reason: wire.Reason
 
 
 def _addons(
@@ -88,7 +82,7 @@ def subscribe_tenant(
         addons=addons,
     )
     reply = session.use(data, lambda context: subscribe.start(context, session.order(), tenant_id, wish))
-    _told(reply, as_json=as_json)
+    told(reply, as_json=as_json)
 
 
 @click.command("change")
@@ -127,7 +121,7 @@ def change_tenant(
         data,
         lambda context: subscribe.change(context, session.order(), tenant_id, move),
     )
-    _told(reply, as_json=as_json)
+    told(reply, as_json=as_json)
 
 
 @click.command("cancel")
@@ -147,7 +141,7 @@ def cancel_tenant(*, tenant_id: str, when: subscribe.CancelWhen, data: Path | No
     reply = session.use(
         data, lambda context: subscribe.cancel(context, session.order(), tenant_id, when=when)
     )
-    _told(reply, as_json=as_json)
+    told(reply, as_json=as_json)
 
 
 @click.command("resume")
@@ -157,42 +151,14 @@ def cancel_tenant(*, tenant_id: str, when: subscribe.CancelWhen, data: Path | No
 def resume_tenant(*, tenant_id: str, data: Path | None, as_json: bool) -> None:
     """Take back the end of a subscription that is scheduled but has not come."""
     given.bounded(_Named, tenant_id=tenant_id)
-    _told(
+    told(
         session.use(data, lambda context: subscribe.resume(context, session.order(), tenant_id)),
         as_json=as_json,
     )
 
 
-@click.command("billing")
-@click.argument("tenant_id", metavar="TENANT")
-@click.argument("status", type=click.Choice(get_args(BillingStatus)), metavar="STATUS")
-@given.reason_option
-@click.option(
-    "--schedule", is_flag=True, help="Let the plan's days take grace on to restricted and suspended."
-)
-@settings.data_option
-@show.json_option
-def bill_tenant(
-    *,
-    tenant_id: str,
-    status: BillingStatus,
-    reason: str,
-    schedule: bool,
-    data: Path | None,
-    as_json: bool,
-) -> None:
-    """Say that the billing status of TENANT is STATUS from now on.
-
-    STATUS is good, grace, restricted, suspended, paused, ended or pending. What was scheduled after the
-    present one is dropped. A status that holds already keeps its beginning.
-    """
-    given.bounded(_Billed, tenant_id=tenant_id, reason=reason)
-    wish = billing.Wish(status=status, reason=reason, schedule=schedule)
-    reply = session.use(data, lambda context: billing.put(context, session.order(), tenant_id, wish))
-    _told(reply, as_json=as_json)
-
-
-def _told(reply: Reply, *, as_json: bool) -> None:
+def told(reply: Reply, *, as_json: bool) -> None:
+    """Shows the subscription that a write has answered."""
     if as_json:
         show.json(reply.body)
     else:

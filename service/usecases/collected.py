@@ -10,9 +10,13 @@ from policies import invoice as rules
 from policies.charging import seen
 from policies.errors import ConflictError
 from policies.invoice import Act, State
-from service.usecases import overdue
+from policies.payment import fact
+from policies.payment.fact import PaymentFact, Rule
+from service.context import Context
+from service.usecases import overdue, payment_facts
 from service.usecases.invoices import give_back
 from store import audit, invoices, postgres, tenants
+from store.charges import ChargeRow
 
 ACTOR: Final = "job:push"
 log = logging.getLogger("metergate.charging")
@@ -56,9 +60,46 @@ async def heard(
         tenant_id=tenant_id,
         reason=reason,
     )
-    restored = await overdue.restored(connection, after, now) if after.standing.due == 0 else ()
-    lines = [audit.Line(at=now, actor=ACTOR, **msgspec.structs.asdict(changed)) for changed in restored]
-    await audit.append_all(connection, [line, *lines])
-    if restored:
-        await tenants.raise_version(connection, tenant_id)
+    await audit.append(connection, line)
+    await _learn(connection, tenant_id, payment_facts.of_invoice(after, seen_at=now, collected=True), now)
     return True
+
+
+async def rule_of(context: Context, invoice_id: str) -> Rule:
+    """The days of the plan that an invoice charges for; read before a transaction needs them."""
+    plan = await overdue.know(context, invoice_id)
+    return Rule() if plan is None else fact.rule(plan)
+
+
+async def declined(
+    connection: postgres.Connection,
+    charge: ChargeRow,
+    rule: Rule,
+    *,
+    attempt: int,
+    reason: str,
+    confirm: bool,
+    now: datetime,
+) -> None:
+    """An attempt to take the money failed, or waits for the customer to `confirm` it."""
+    look = PaymentFact(
+        kind="invoice",
+        subject=charge.invoice_id,
+        state="action_required" if confirm else "failed",
+        seen_at=now,
+        since=now,
+        rule=rule,
+        attempts=attempt,
+        reason=reason,
+        link=charge.page_url,
+    )
+    await _learn(connection, charge.tenant_id, look, now)
+
+
+async def _learn(connection: postgres.Connection, tenant_id: str, look: PaymentFact, now: datetime) -> None:
+    """What follows for the billing status, with its lines; Redis hears of it from the job `announce`."""
+    learned = await payment_facts.learn(connection, tenant_id, [look], now=now)
+    lines = [audit.Line(at=now, actor=ACTOR, **msgspec.structs.asdict(one)) for one in learned.changed]
+    await audit.append_all(connection, lines)
+    if learned.decides:
+        await tenants.raise_version(connection, tenant_id)

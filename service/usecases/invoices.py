@@ -52,7 +52,7 @@ async def get(context: Context, invoice_id: str, *, only: str | None) -> tuple[I
 async def change(context: Context, order: Order, invoice_id: str, wish: Wish) -> Reply:
     """Carries out what somebody says by hand of an invoice; answers the invoice.
 
-    Where its subscription stood worse because it was overdue, and no other is, it stands well again.
+    The billing status follows: once nothing is overdue any more it is good.
     Errors: NotFoundError, PreconditionError, IdempotencyMismatchError; ConflictError where its state does not
     allow it; InvalidError for an amount that there is not.
     """
@@ -66,12 +66,12 @@ async def change(context: Context, order: Order, invoice_id: str, wish: Wish) ->
         assert before is not None, "no invoice is ever deleted"
         changes.require(order, invoice_view.etag(before))
         after, told = await _changed(connection, before, wish, now)
-        restored = await overdue.restored(connection, after, now) if after.standing.due == 0 else ()
+        learned = await overdue.settled(context, connection, after, now)
         return Done(
             result=await _view(connection, after),
-            changed=(told, *restored),
+            changed=(told, *learned.changed),
             etag=invoice_view.etag(after),
-            decisions_of=before.tenant_id if restored else None,
+            decisions_of=before.tenant_id if learned.decides else None,
         )
 
     await overdue.know(context, invoice_id)

@@ -8,13 +8,14 @@ import msgspec
 
 from policies import addon, errors, subscription
 from policies.model import PlanVersion
+from policies.payment import laying
 from policies.rating import bill
 from policies.subscription import HeldAddon, Phase, Subscription
 from service.context import Context
 from service.usecases import changes, offers, subscription_view, tenants
 from service.usecases.changes import Changed, Done, Order, Reply
 from service.usecases.subscription_view import SubscriptionView
-from store import postgres, subscriptions
+from store import payment_facts, postgres, subscriptions
 from store import tenants as tenant_store
 from store.subscriptions import Held
 
@@ -43,7 +44,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def start(context: Context, order: Order, tenant_id: str, wish: Wish) -> Reply:
-    """Puts the tenant on the active catalog's version of a plan.
+    """Puts the tenant on the active catalog's version of a plan; what it owes from before counts there too.
 
     Errors: NotFoundError, PreconditionError, InvalidError; ConflictError if it is closed or has one.
     """
@@ -69,6 +70,7 @@ async def start(context: Context, order: Order, tenant_id: str, wish: Wish) -> R
             now=now,
         )
         await _refuse_overlap(connection, tenant_id, new)
+        new = laying.laid(new, await payment_facts.of_tenant(connection, tenant_id), now=now)
         written = await subscriptions.add(connection, tenant_id, new)
         changed = _changed("subscription.start", tenant_id, None, new)
         return await _done(context, tenant_id, written, now, changed=changed, status=201)

@@ -90,7 +90,9 @@ async def view(context: Context, tenant_id: str, held: Subscription, now: dateti
             PhaseView(**msgspec.structs.asdict(phase) | {"addons": _addon_views(phase)})
             for phase in held.phases
         ],
-        billing=[BillingView(**msgspec.structs.asdict(fact)) for fact in held.billing],
+        billing=[
+            BillingView(status=fact.status, since=fact.since, reason=fact.reason) for fact in held.billing
+        ],
     )
 
 

@@ -85,19 +85,17 @@ values (%(tenant_id)s, %(credit_note_id)s, %(number)s, %(invoice_id)s, %(amount)
 select tenant_id, credit_note_id, number, invoice_id, amount, currency, settles, reason, issued_at
 from credit_notes where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s order by number;
 
--- name: newly_overdue
--- Open invoices whose day has passed, and which that was not told of yet.
+-- name: nearly_due
+-- Open invoices that will be due by then, and of which nothing is known yet as a payment; and those whose day has passed
+-- without its being told.
 select s.tenant_id, s.invoice_id from invoice_states s join invoices i using (tenant_id, invoice_id)
-where s.state = 'open' and s.overdue_at is null and i.due_at <= %(now)s
+where s.state = 'open' and s.overdue_at is null and i.due_at <= %(ahead)s
+  and (i.due_at <= %(now)s or not exists (
+    select from payment_facts f where f.tenant_id = s.tenant_id and f.kind = 'invoice' and f.subject = s.invoice_id
+  ))
 order by i.due_at limit %(limit)s;
 
 -- name: note_overdue
 -- Its being overdue is told to its subscription.
 update invoice_states set overdue_at = %(at)s, revision = revision + 1
 where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s;
-
--- name: others_overdue
--- How many other invoices of the subscription are overdue.
-select count(*) from invoices i join invoice_states s using (tenant_id, invoice_id)
-where i.tenant_id = %(tenant_id)s and i.subscription_id = %(subscription_id)s and i.invoice_id <> %(invoice_id)s
-  and s.state in ('open', 'uncollectible') and s.overdue_at is not null;

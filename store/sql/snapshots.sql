@@ -20,7 +20,7 @@ select jsonb_build_object(
       ),
       'billing', (
         select coalesce(jsonb_agg(jsonb_build_object(
-          'status', b.status, 'since', b.since, 'reason', b.reason
+          'status', b.status, 'since', b.since, 'reason', b.reason, 'happenedAt', b.happened_at
         ) order by b.since), '[]')
         from (
           select * from billing_statuses f

@@ -4,8 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from policies.payment.fact import PaymentFact, Rule
+from service.usecases import payment_facts
+from store import certify
 from tests.api.answers import problem_of
 from tests.conftest import NOW
+from tests.store import ledger
 
 SUBSCRIPTION = "/v1/tenants/acme/subscription"
 STATUS = "/v1/tenants/acme/billing-status"
@@ -107,4 +111,131 @@ async def test_bad_requests_are_named(acme):
     problem_of(await acme.put("/v1/tenants/nobody/billing-status", json=good), 404)
     await acme.put("/v1/tenants/bare", json={})
     problem_of(await acme.put("/v1/tenants/bare/billing-status", json=good), 404)
+    assert (await shown(acme))["billing"] == []
+
+
+async def status_of(api):
+    response = await api.get(STATUS)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def failed(at, **rest):
+    rule = Rule(grace_days=7, restricted_days=14)
+    return PaymentFact(
+        kind="invoice", subject="inv_1", state="failed", seen_at=at, since=at, rule=rule, **rest
+    )
+
+
+async def test_it_is_shown_with_its_reason_and_what_comes_next(acme, context, clock):
+    assert await status_of(acme) | {"tenantId": 0, "subscriptionId": 0} == {
+        "tenantId": 0, "subscriptionId": 0, "status": "good", "since": None, "reason": "", "happenedAt": None,
+        "message": "good", "next": [], "byHand": None, "flags": [], "unknown": [],
+        "paymentsSay": {"status": "good", "reason": "", "happenedAt": None},
+    }  # fmt: skip
+    look = failed(NOW - DAY, reason="card declined")
+    await payment_facts.note(context, ledger.ORDER, "acme", [look])
+    view = await status_of(acme)
+    assert (view["status"], view["since"]) == ("grace", "2026-11-22T10:00:00Z")
+    assert view["happenedAt"] == "2026-11-21T10:00:00Z"
+    assert view["message"] == (
+        "payment failed (card declined) on 2026-11-21 10:00 UTC, overage ends on 2026-11-28 10:00 UTC, "
+        "access ends on 2026-12-12 10:00 UTC"
+    )
+    assert [(one["status"], one["since"][:10]) for one in view["next"]] == [
+        ("restricted", "2026-11-28"), ("suspended", "2026-12-12"),
+    ]  # fmt: skip
+    clock.at = NOW + 20 * DAY
+    view = await status_of(acme)
+    assert (view["status"], view["next"]) == ("suspended", [])
+    assert view["message"] == "payment failed (card declined) on 2026-11-21 10:00 UTC"
+
+
+async def test_a_word_by_hand_is_visible_and_ends_or_is_lifted(acme, context, clock):
+    await payment_facts.note(context, ledger.ORDER, "acme", [failed(NOW)])
+    until = "2026-11-25T10:00:00Z"
+    await put(acme, "good", reason="paid by wire", until=until)
+    view = await status_of(acme)
+    assert (view["status"], view["paymentsSay"]["status"]) == ("good", "grace")
+    assert view["byHand"] == {
+        "status": "good", "reason": "paid by wire", "since": "2026-11-22T10:00:00Z", "until": until
+    }  # fmt: skip
+    assert view["next"][0]["status"] == "grace"
+    clock.at = NOW + 3 * DAY
+    view = await status_of(acme)
+    assert (view["status"], view["byHand"]) == ("grace", None)
+    problem_of(await lifted(acme), 404)
+    await put(acme, "suspended", reason="fraud")
+    assert (await status_of(acme))["byHand"]["until"] is None
+    assert (await lifted(acme)).json()["billingStatus"] == "grace"
+    assert (await status_of(acme))["byHand"] is None
+
+
+async def lifted(api, **body):
+    return await api.request("DELETE", STATUS, json={"reason": "cleared"} | body)
+
+
+async def test_what_became_known_is_listed_page_by_page(acme, context, clock):
+    await payment_facts.note(context, ledger.ORDER, "acme", [failed(NOW), failed(NOW + DAY, attempts=2)])
+    await put(acme, "good", reason="paid by wire")
+    first = (await acme.get(f"{STATUS}/history?limit=2")).json()
+    rest = (await acme.get(f"{STATUS}/history?limit=2&cursor={first['nextCursor']}")).json()
+    assert rest["nextCursor"] is None
+    items = first["items"] + rest["items"]
+    assert [(one["kind"], one["state"], one["attempts"]) for one in items] == [
+        ("hand", "good", 0), ("invoice", "failed", 2), ("invoice", "failed", 0),
+    ]  # fmt: skip
+    assert items[2] == {
+        "kind": "invoice", "subject": "inv_1", "state": "failed", "since": "2026-11-22T10:00:00Z",
+        "seenAt": "2026-11-22T10:00:00Z", "notedAt": "2026-11-22T10:00:00Z", "dueAt": None, "endsAt": None,
+        "attempts": 0, "reason": "", "link": "",
+    }  # fmt: skip
+
+
+async def test_what_nobody_knows_and_what_is_to_be_known_is_told(acme, context):
+    def seen(kind, state):
+        return PaymentFact(
+            kind=kind, subject="x_1", state=state, seen_at=NOW, since=NOW, link="https://pay.example"
+        )
+
+    facts = [seen("subscription", "hibernating"), seen("invoice", "action_required")]
+    await payment_facts.note(context, ledger.ORDER, "acme", facts)
+    view = await status_of(acme)
+    assert view["unknown"] == ["subscription x_1: hibernating"]
+    assert [(one["flag"], one["link"]) for one in view["flags"]] == [
+        ("action_required", "https://pay.example")
+    ]
+
+
+async def test_a_decision_says_why_and_what_comes_next(acme, context):
+    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await payment_facts.note(context, ledger.ORDER, "acme", [failed(NOW - 10 * DAY)])
+    body = {"tenantId": "acme", "featureId": "ai-tokens", "quantity": 1_000_001, "explain": True}
+    decision = (await acme.post("/v1/check", json=body)).json()
+    said = "payment failed on 2026-11-12 10:00 UTC, access ends on 2026-12-03 10:00 UTC"
+    assert decision["message"].endswith(f"; {said}")
+    assert decision["derivation"]["billing"] == {
+        "status": "restricted", "since": "2026-11-22T10:00:00Z", "reason": "payment failed",
+        "happenedAt": "2026-11-12T10:00:00Z", "message": said,
+        "next": [{"status": "suspended", "since": "2026-12-03T10:00:00Z"}],
+    }  # fmt: skip
+    assert decision["reason"] == "payment_required"
+
+
+async def test_a_subscription_that_is_over_has_ended(acme):
+    await acme.post(f"{SUBSCRIPTION}/cancel", json={"when": "now"})
+    view = await status_of(acme)
+    assert (view["status"], view["message"]) == ("ended", "the subscription has ended")
+
+
+async def test_bad_questions_about_it_are_named(acme, context):
+    problem_of(await acme.get("/v1/tenants/nobody/billing-status"), 404)
+    await acme.put("/v1/tenants/bare", json={})
+    problem_of(await acme.get("/v1/tenants/bare/billing-status"), 404)
+    problem_of(await acme.get("/v1/tenants/nobody/billing-status/history"), 404)
+    problem_of(await acme.get(f"{STATUS}/history?cursor=aW52XzE"), 422, "?cursor")
+    problem_of(await acme.get(f"{STATUS}/history?limit=0"), 422, "?limit")
+    past = {"status": "good", "reason": "r", "until": "2026-11-22T09:59:00Z"}
+    problem_of(await acme.put(STATUS, json=past), 422, "/until")
+    problem_of(await acme.request("DELETE", STATUS, json={}), 422, "/reason")
     assert (await shown(acme))["billing"] == []

@@ -106,6 +106,20 @@ def test_add_ons_and_the_billing_status_of_a_subscription(served):
     shown = run("tenant", "show", "globex").output
     for part in ("with 3 of token-pack", "billing status  grace", "restricted from ", "7 days of grace over"):
         assert part in shown
+    good = ("good", "--reason", "by wire", "--until", "2099-01-01T00:00:00Z")
+    assert told("tenant", "billing", "globex", *good)["billingStatus"] == "good"
+    shown = run("tenant", "billing", "globex").output
+    assert "Billing status of globex: good" in shown
+    assert "said by hand until 2099-01-01" in shown
+    assert told("tenant", "billing", "globex")["byHand"]["reason"] == "by wire"
+    assert told("tenant", "billing", "globex", "--lift", "--reason", "bounced")["billingStatus"] == "good"
+    for words, why in (
+        (("good",), "Missing option '--reason'"),
+        (("good", "--lift", "--reason", "r"), "exclude each other"),
+        (("--until", "2099-01-01T00:00:00Z"), "need a STATUS"),
+        (("good", "--reason", "r", "--until", "soon"), "until: An instant is a text as RFC 3339 has it"),
+    ):
+        assert why in run("tenant", "billing", "globex", *words, ends=2).stderr
     for words, why in (
         (("--addon", "token-pack=many"), "is no number from 1 to 100,000"),
         (("--addon", "token-pack", "--addon", "token-pack=2"), "given twice"),

@@ -327,7 +327,7 @@ def test_payment_facts_are_told_with_what_comes_next():
         BillingFact(status="suspended", since=plans.MONTH.end),
     )
     right = plans.right(plans.metered(10), status="grace", billing=billing)
-    assert told(right).message.endswith("; payment failed since 2026-11-22, access ends from 2026-12-01")
+    assert told(right).message.endswith("; payment failed since 2026-11-22, access ends on 2026-12-01")
 
 
 def test_what_a_plan_moved_to_gives_keeps_add_ons_and_grants():

@@ -158,7 +158,7 @@ async def test_a_line_says_who_what_when_and_under_which_request(context, clock)
     }
     assert [line["action"] for line in told] == [
         "tenant.create", "tenant.update", "subscription.start", "subscription.change", "subscription.change",
-        "billing.set", "billing.set", "grant.issue", "grant.void",
+        "payment.learn", "billing.set", "payment.learn", "billing.set", "grant.issue", "grant.void",
         "override.set", "override.set", "override.lift", "override.set", "override.lift",
         "subscription.change", "subscription.change",
         "subscription.cancel", "subscription.resume", "subscription.cancel", "tenant.close",
