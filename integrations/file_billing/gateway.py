@@ -29,6 +29,7 @@ class FilePayments:
     """The provider; `now` tells the time."""
 
     live = False
+    hears = False
     lines_max = _LINES_MAX
 
     def __init__(self, folder: Path, *, now: Callable[[], datetime]) -> None:
