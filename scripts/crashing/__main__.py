@@ -5,38 +5,66 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from scripts.crashing import controls, variant
 from scripts.crashing import run as runs
 from scripts.crashing.nemesis import Deck
-from scripts.crashing.run import Outcome, Plan
+from scripts.crashing.run import Outcome, UnsoundError
+from scripts.crashing.stage import Setting
 from store.crash_points import POINTS
 
 ROUND_S: Final = 60.0
 """One run; then another world, with the next seed."""
+SHORTEST_S: Final = 5.0
+OURS: Final = ("service",)
+HASTY: Final = (variant.__name__, "hasty")
+"""Every other run; else journals would never be trimmed within one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs for so many minutes; 0 if nothing was found, 1 otherwise."""
     given = _parser().parse_args(arguments)
+    if given.controls:
+        return _control(given)
     seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
     deck = Deck()
     outcomes: list[Outcome] = []
     until = time.monotonic() + given.minutes * 60
     while (left := until - time.monotonic()) > 0 or not outcomes:
-        plan = Plan(seconds=min(ROUND_S, max(left, 5.0)))
-        outcome = runs.run(plan, seed + len(outcomes), deck, _say)
+        program = HASTY if len(outcomes) % 2 else OURS
+        seconds = min(ROUND_S, max(left, SHORTEST_S))
+        try:
+            outcome = runs.run(
+                Setting(program=program), seconds, seed=seed + len(outcomes), deck=deck, say=_say
+            )
+        except UnsoundError as error:
+            outcome = error.outcome
         outcomes.append(outcome)
         if not given.json:
             _show(seed + len(outcomes) - 1, outcome)
         if not outcome.verdict.sound:
-            _say("\n".join(outcome.verdict.examples))
             break
     told = summary(seed, outcomes, deck)
     print(msgspec.json.encode(told).decode() if given.json else _lines(told))
     return 0 if runs.total(outcomes).sound else 1
+
+
+def _control(given: argparse.Namespace) -> int:
+    """The negative controls; 0 if each was found."""
+    results = []
+    for result in controls.run_all(_say, given.server):
+        results.append(result)
+        if not given.json:
+            _say(
+                f"{result.name}: {'as it is to be' if result.good else 'NOT AS IT IS TO BE'}; {result.found}"
+            )
+    if given.json:
+        print(msgspec.json.encode(results).decode())
+    return 0 if all(result.good for result in results) else 1
 
 
 def summary(seed: int, outcomes: Sequence[Outcome], deck: Deck) -> dict[str, Any]:
@@ -64,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long; 5 if it is not said")
     parser.add_argument("--seed", type=int, help="of what goes wrong when; else one is drawn, and told")
+    parser.add_argument(
+        "--controls", action="store_true", help="instead: what is broken on purpose has to be found"
+    )
+    parser.add_argument("--server", type=Path, help="a redis-server more, for the control of the rewrite")
     parser.add_argument("--json", action="store_true", help="one line of JSON in the end, and nothing else")
     return parser
 

@@ -23,19 +23,26 @@ FINISH_S: Final = 60.0
 """How long clients may take to finish once everything is up again."""
 
 
+class Kinds(msgspec.Struct, frozen=True, kw_only=True):
+    """How many clients there are of each kind."""
+
+    batches: int = 3
+    batch: int = 800
+    """Events of one batch, at most."""
+    singles: int = 2
+    consumers: int = 6
+    holders: int = 3
+    revisers: int = 1
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done: how many clients of each kind, and the ledger's file."""
+    """What is to be done, and where the ledger goes."""
 
     world: World
     ports: tuple[int, ...]
     seed: int
     ledger: str
-    batches: int = 3
-    batch: int = 300
-    singles: int = 2
-    consumers: int = 6
-    holders: int = 3
-    revisers: int = 1
+    kinds: Kinds
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -47,15 +54,15 @@ class Progress(msgspec.Struct, frozen=True):
 async def run(order: Order) -> Ledger:
     """Sends until the input says something; the ledger."""
     ledger, stop = Ledger(), asyncio.Event()
-    crowd = Crowd(order.world, order.ports, order.seed, order.batch, ledger, stop)
+    crowd = Crowd(order.world, order.ports, order.seed, order.kinds.batch, ledger, stop)
     clients = [
         kind(crowd, number)
         for kind, count in (
-            (usage_clients.Batches, order.batches),
-            (usage_clients.Singles, order.singles),
-            (usage_clients.Revisers, order.revisers),
-            (limit_clients.Consumers, order.consumers),
-            (limit_clients.Holders, order.holders),
+            (usage_clients.Batches, order.kinds.batches),
+            (usage_clients.Singles, order.kinds.singles),
+            (usage_clients.Revisers, order.kinds.revisers),
+            (limit_clients.Consumers, order.kinds.consumers),
+            (limit_clients.Holders, order.kinds.holders),
         )
         for number in range(count)
     ]

@@ -12,7 +12,7 @@ import redis
 
 from scripts.crashing.client import SERVICE
 from scripts.crashing.ledger import Ledger, Sent
-from scripts.crashing.world import CREDITS, LIMIT, TOKENS, World
+from scripts.crashing.world import CREDITS, TOKENS, World
 from service.usecases import booking
 
 EXAMPLES: Final = 5
@@ -52,6 +52,8 @@ class Verdict(msgspec.Struct, kw_only=True, rename="camel"):
     """Buckets that do not close (R14), or whose use is not what is stored."""
     damaged: int = 0
     """Journal entries that could not be believed."""
+    restless: int = 0
+    """Whether something was still waiting to be done, long after all was up again."""
     surprises: int = 0
     """Answers that no fault explains."""
     examples: list[str] = []
@@ -81,15 +83,19 @@ class Verdict(msgspec.Struct, kw_only=True, rename="camel"):
 class Judge:
     """Looks at one instance at rest."""
 
-    def __init__(self, world: World, ledger: Ledger, *, database_url: str, redis_url: str, port: int) -> None:
+    def __init__(
+        self, world: World, ledger: Ledger, *, database_url: str, redis_url: str, port: int | None
+    ) -> None:
+        """Without a port nobody is asked for balances."""
         self._world = world
         self._ledger = ledger
         self._redis_url = redis_url
-        self._port = port
         self.verdict = Verdict(acknowledged=ledger.acknowledgements)
         self.stored: dict[str, list[Row]] = defaultdict(list)
         self.sums: Counter[Key] = Counter()
         self.held: Counter[Key] = Counter()
+        self.missing: list[str] = []
+        """Events that were lost."""
         with psycopg.connect(database_url) as connection:
             self._read(connection)
             self._judge_events()
@@ -97,7 +103,8 @@ class Judge:
             self._judge_limits()
             self._judge_sums(connection)
             self._judge_counters(connection)
-        self._judge_books()
+        if port is not None:
+            self._judge_books(port)
         for what, example in ledger.surprises.items():
             self.verdict.note("surprises", f"{what}: {example}")
 
@@ -122,6 +129,7 @@ class Judge:
             must, may = expected(entry)
             if must and not rows:
                 self.verdict.note("lost", entry)
+                self.missing.append(entry.event_id)
             for row in rows:
                 feature = TOKENS if entry.kind == "report" else CREDITS
                 if (row.tenant_id, row.feature_id) != (entry.tenant_id, feature) or row.quantity not in may:
@@ -164,8 +172,8 @@ class Judge:
             days = [used for (tenant, _), used in by_day.items() if tenant == tenant_id]
             held = self.held[key] if len(days) < 2 else 0  # noqa: PLR2004 - over midnight nobody knows of which day
             over = [
-                self.sums[key] + self.held[key] - LIMIT,
-                acknowledged[tenant_id] - LIMIT,
+                self.sums[key] + self.held[key] - self._world.size.limit,
+                acknowledged[tenant_id] - self._world.size.limit,
                 max(days, default=0) + held - self._world.limit(tenant_id),
             ]
             if max(over) > 0:
@@ -199,9 +207,9 @@ class Judge:
                 told = f"{key}: counters {drawn[key]}, stored {self.sums[key]}, held {self.held[key]}"
                 self.verdict.note("counters_wrong", told)
 
-    def _judge_books(self) -> None:
+    def _judge_books(self, port: int) -> None:
         for tenant_id in (*self._world.reporting, *self._world.consuming):
-            for balance in self._balances(tenant_id):
+            for balance in self._balances(port, tenant_id):
                 key = (tenant_id, balance["featureId"])
                 buckets = balance["buckets"]
                 for bucket in buckets:
@@ -213,8 +221,8 @@ class Judge:
                     told = f"{key}: used and reserved {found}, stored {self.sums[key]}, held {self.held[key]}"
                     self.verdict.note("books_open", told)
 
-    def _balances(self, tenant_id: str) -> list[dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+    def _balances(self, port: int, tenant_id: str) -> list[dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         headers: Mapping[str, str] = {"Authorization": f"Bearer {self._world.key}"}
         connection.request("GET", f"/v1/tenants/{tenant_id}/balances", headers=headers)
         answer = connection.getresponse()

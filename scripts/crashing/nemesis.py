@@ -200,23 +200,31 @@ class Nemesis:
             self._kill(other)
         victim = others[0]
         self._note(f"{victim.name} at {point}")
-        victim.start(f"{point}:{self._rnd.randint(1, PASSES)}")
+        victim.start(self._armed(point))
         self._provoke(point)
         if self._await_end(victim):
             self.killed[victim.name] += 1
             self._deck.reached[point] += 1
             self._note(f"{victim.name} died at {point}")
             if partner < 0.4:  # noqa: PLR2004 - often
-                self._kill(self._rnd.choice((site.valkey, site.postgres)))
+                second_part = self._rnd.choice((site.valkey, site.postgres))
+                self._kill(second_part)
+                self._deck.pairs[point, second_part.name] += 1
             elif partner < 0.6:  # noqa: PLR2004 - sometimes
                 second = self._deck.second(self._rnd, point)
-                victim.start(f"{second}:{self._rnd.randint(1, PASSES)}")
+                victim.start(self._armed(second))
+                self._provoke(second)
                 if self._await_end(victim):
                     self.killed[victim.name] += 1
                     self._deck.pairs[point, second] += 1
         else:
             self._kill(victim)
         self.restore()
+
+    def _armed(self, point: Point) -> str:
+        """The point and a pass; some are passed once and then not for long."""
+        rare = point.startswith(("certify", "trim", "correction"))
+        return f"{point}:{1 if rare else self._rnd.randint(1, PASSES)}"
 
     def _provoke(self, point: Point) -> None:
         """Brings about what leads to a point."""
@@ -282,7 +290,7 @@ class Deck:
     def __init__(self) -> None:
         self._left: list[Point] = []
         self.reached: Counter[Point] = Counter()
-        self.pairs: Counter[tuple[Point, Point]] = Counter()
+        self.pairs: Counter[tuple[Point, str]] = Counter()
 
     def draw(self, rnd: random.Random) -> Point:
         """The next."""

@@ -176,7 +176,8 @@ class Valkey(Part):
     def __init__(self, site: "Site", settings: Mapping[str, str]) -> None:
         super().__init__("valkey", site.log("valkey"))
         self._site = site
-        self._argv = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        self.settings = dict(settings)
+        """Instead of the usual ones, from the next start on."""
         self.no_cuts = ""
         """Why its power cannot be cut here."""
 
@@ -187,7 +188,8 @@ class Valkey(Part):
         with Lock(site.folder / "valkey.lock") as lock:
             _await(lock.take, "what is left of valkey")
             server = valkey_server.command(site.found.valkey, site.layout.valkey, site.valkey_socket)
-            argv = [*map(str, server), *self._argv]
+            changed = [part for name, value in self.settings.items() for part in (f"--{name}", value)]
+            argv = [*map(str, server), *changed]
             if not self.no_cuts:
                 self._start_on_disk(argv, lock.fd)
             if self.no_cuts:
@@ -249,18 +251,23 @@ class Site:
         apis: int,
         workers: int,
         valkey: Mapping[str, str] | None = None,
+        server: Path | None = None,
         program: Sequence[str] = ("service",),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """On a data folder that was made before.
 
-        `valkey` are settings instead of the usual ones; `program` is what is asked for `api` and `worker`.
+        `valkey` are settings instead of the usual ones, `server` is another program than the usual one, and
+        `program` is what is asked for `api` and `worker`.
         """
         self.folder = place
         self._added = environment or {}
         account = privileges.account(os.environ)
         self.layout: Layout = folder.open_root(place / "data", account)
         self.found = binaries.find()
+        if server is not None:
+            self.found = msgspec.structs.replace(self.found, valkey=server)
+            folder.make_private(self.layout.valkey, account)
         self.sockets = folder.sockets(self.layout.root)
         folder.make_private(self.sockets, account)
         homes = {self.found.postgres: self.sockets, self.found.valkey: self.layout.valkey}
@@ -289,7 +296,7 @@ class Site:
             **{name: value for name, value in os.environ.items() if not name.startswith("METERGATE_")},
             "PYTHONPATH": str(ROOT),
             "METERGATE_DATABASE_URL": self.database_url,
-            "METERGATE_REDIS_URL": f"unix://{quote(str(self.valkey_socket))}",
+            "METERGATE_REDIS_URL": self.redis_url,
             **self._added,
         }
 
@@ -298,6 +305,11 @@ class Site:
         """Of the database `metergate`."""
         host = quote(str(self.sockets), safe="")
         return f"postgresql://{postgres_server.USER}@/{DATABASE}?host={host}"
+
+    @property
+    def redis_url(self) -> str:
+        """Of Valkey."""
+        return f"unix://{quote(str(self.valkey_socket))}"
 
     def log(self, name: str) -> Path:
         """Where a part's output goes."""

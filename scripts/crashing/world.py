@@ -19,20 +19,31 @@ CREDITS: Final = "credits"
 """Consumed and reserved, up to a hard limit."""
 INCLUDED: Final = 20_000
 GRANTED: Final = 7_000
-LIMIT: Final = 6_000
-"""Of each limited tenant: reached in the middle of a run."""
-CAP: Final = 4_000
-"""Of each capped tenant, a day; below its limit."""
 
-FILES: Final = {
-    "features.yaml": f"""
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tenants of each kind there are, and what they may consume."""
+
+    reporting: int = 40
+    limited: int = 3
+    capped: int = 2
+    limit: int = 6_000
+    """Of each limited or capped tenant, a month: reached in the middle of a run."""
+    cap: int = 4_000
+    """Of each capped tenant, a day; below its limit."""
+
+
+def files(size: Size) -> dict[str, str]:
+    """The catalog, file by file."""
+    return {
+        "features.yaml": f"""
 features:
   {TOKENS}:
     {{type: metered, name: Tokens, unit: token, decimals: 0, aggregation: sum, whenUnavailable: allow}}
   {CREDITS}:
     {{type: metered, name: Credits, unit: credit, decimals: 0, aggregation: sum, whenUnavailable: deny}}
 """,
-    "plans/open.yaml": f"""
+        "plans/open.yaml": f"""
 plan: open
 name: Open
 currency: usd
@@ -44,16 +55,16 @@ features:
     interval: month
     overage: {{model: perUnit, unitAmount: "0.001"}}
 """,
-    "plans/limited.yaml": f"""
+        "plans/limited.yaml": f"""
 plan: limited
 name: Limited
 currency: usd
 price: "0"
 interval: month
 features:
-  {CREDITS}: {{included: {LIMIT}, interval: month}}
+  {CREDITS}: {{included: {size.limit}, interval: month}}
 """,
-    "plans/capped.yaml": f"""
+        "plans/capped.yaml": f"""
 plan: capped
 name: Capped
 currency: usd
@@ -61,12 +72,12 @@ price: "0"
 interval: month
 features:
   {CREDITS}:
-    included: {LIMIT}
+    included: {size.limit}
     interval: month
     caps:
-      - {{limit: {CAP}, interval: day}}
+      - {{limit: {size.cap}, interval: day}}
 """,
-}
+    }
 
 
 class World(msgspec.Struct, frozen=True):
@@ -77,6 +88,7 @@ class World(msgspec.Struct, frozen=True):
     """They report TOKENS; every third has a grant."""
     limited: tuple[str, ...]
     capped: tuple[str, ...]
+    size: Size
 
     @property
     def consuming(self) -> tuple[str, ...]:
@@ -84,17 +96,21 @@ class World(msgspec.Struct, frozen=True):
         return self.limited + self.capped
 
     def limit(self, tenant_id: str) -> int:
-        """What a tenant may consume at most, if all of it is on one day."""
-        return CAP if tenant_id in self.capped else LIMIT
+        """What a tenant may consume at most on one day."""
+        return self.size.cap if tenant_id in self.capped else self.size.limit
 
 
-async def make(environment: Mapping[str, str], *, reporting: int, limited: int, capped: int) -> World:
+async def make(environment: Mapping[str, str], size: Size) -> World:
     """Publishes the catalog and makes the tenants, subscribed since the first of the month."""
     async with wiring.open_context(read(environment)) as context:
-        await publish.publish(context, _caller(), FILES, Wish(message="of a crash run"))
+        await publish.publish(context, _caller(), files(size), Wish(message="of a crash run"))
         names = {
             plan: tuple(f"{plan}-{number}" for number in range(count))
-            for plan, count in (("open", reporting), ("limited", limited), ("capped", capped))
+            for plan, count in (
+                ("open", size.reporting),
+                ("limited", size.limited),
+                ("capped", size.capped),
+            )
         }
         for plan, own in names.items():
             for tenant_id in own:
@@ -104,7 +120,7 @@ async def make(environment: Mapping[str, str], *, reporting: int, limited: int, 
             await grants.issue(context, _order(), tenant_id, wish)
         reply = await keys.create(context, _order(), keys.Wish(name="crash", scopes=keys.SCOPES))
         secret = msgspec.json.decode(reply.body, type=keys.NewKeyView).secret
-        return World(secret, names["open"], names["limited"], names["capped"])
+        return World(secret, names["open"], names["limited"], names["capped"], size)
 
 
 async def _enrol(context: Context, tenant_id: str, plan_id: str) -> None:
