@@ -33,6 +33,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         size=4,
         application="metergate-worker",
         statement_s=limits.WORKER_STATEMENT_S,
+        answer_s=limits.WORKER_ANSWER_S,
     )
     link = wiring.open_link(config, timeout_s=limits.WORKER_REDIS_TIMEOUT_S)
     clock = clock or SystemClock()

@@ -251,10 +251,14 @@ STRICT_S: Final = 1.0
 """How long an acknowledgement under `strict` waits for the flush before its sender must come again."""
 POSTGRES_TIMEOUT_S: Final = 1.0
 """How long a request waits for a connection to Postgres."""
+POSTGRES_ANSWER_S: Final = 0.4
+"""How long Postgres may leave the pulse of an API process unanswered before nobody waits for it any more."""
 POSTGRES_STATEMENT_S: Final = 10.0
 """How long one statement of a request may take; a report over a year is the longest."""
 WORKER_STATEMENT_S: Final = 300.0
 """The same for a worker."""
+WORKER_ANSWER_S: Final = 10.0
+"""The same for the pulse of a worker, as POSTGRES_ANSWER_S is for that of an API process."""
 FLUSH_EVENTS: Final = 10_000
 """Events of one flush transaction, or a little more."""
 FLUSH_INTERVAL_S: Final = 0.25

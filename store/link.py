@@ -39,6 +39,9 @@ class _TooFewReplicasError(RedisAwayError):
     """The server itself is there."""
 
 
+_HANGS: Final = (TimeoutError, exceptions.TimeoutError)
+
+
 class Replies(msgspec.Struct, frozen=True):
     """What came back, in order; an error of a single command stands in its place as a ResponseError."""
 
@@ -126,6 +129,8 @@ class Link:
         self._trips: dict[asyncio.Task[None], bool] = {}
         """Those under way, and of each whether it waits for a disk."""
         self._advancing = False
+        self._knocking: asyncio.Task[None] | None = None
+        """While the server hangs nobody waits for it; this finds out when it does not any more."""
         self.run_id = ""
         self.version = ""
 
@@ -171,6 +176,8 @@ class Link:
         return True
 
     def _admit(self, weight: int) -> None:
+        if self._knocking is not None:
+            raise RedisAwayError("it hangs")
         if self._weight + weight > limits.REDIS_WAITING_PARTS and self._waiting:
             raise RedisAwayError("too much waits for it already")
         self._weight += weight
@@ -179,6 +186,9 @@ class Link:
         """Ends the connection; who still waits is told that Redis is away."""
         if self._aside is not None:
             await self._aside.close()
+        if self._knocking is not None:
+            self._knocking.cancel()
+            await asyncio.gather(self._knocking, return_exceptions=True)
         trips = list(self._trips)
         for trip in trips:
             trip.cancel()
@@ -219,12 +229,29 @@ class Link:
             await self._fail(load, error, conversation)
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             await self._fail(load, RedisAwayError(str(error) or "no answer in time"), conversation)
+            if isinstance(error, _HANGS) and self._knocking is None and self._conversation is None:
+                self._knocking = asyncio.create_task(self._knock())
         except asyncio.CancelledError:
             await self._fail(load, RedisAwayError("the connection was closed"), conversation)
             raise
         except Exception as error:  # whoever waits must hear of it, whatever it is
             await self._fail(load, RedisAwayError(f"{type(error).__name__}: {error}"), conversation)
             raise
+
+    async def _knock(self) -> None:
+        """Until it shakes hands again, or is gone for good and tells so at once."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        await self._connect()
+                except _HANGS:
+                    continue
+                except (RedisAwayError, exceptions.RedisError, OSError):
+                    pass  # the next errand hears of it
+                return
+        finally:
+            self._knocking = None
 
     def _load(self) -> list[Errand]:
         """As much of what waits as one round trip can do in time, in order; at least one errand."""

@@ -9,13 +9,26 @@ import psycopg_pool
 from psycopg.rows import class_row, scalar_row
 
 from policies import errors, limits
+from store.heartbeat import Heartbeat, Trip
 
 Connection = psycopg.AsyncConnection[Any]
-Pool = psycopg_pool.AsyncConnectionPool[Connection]
 Params = Mapping[str, object]
 Row = TypeVar("Row")
 
 RETRY_AFTER_S = 2
+RECONNECT_S = 1.0
+"""After which the pool gives up a connection that cannot be made; the next who needs one tries anew."""
+
+
+class Pool(psycopg_pool.AsyncConnectionPool[Connection]):
+    """A pool, and the pulse of its server."""
+
+    heartbeat: Heartbeat
+
+    async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the driver's signature
+        """As the driver has it."""
+        await self.heartbeat.close()
+        await super().close(timeout)
 
 
 async def _configure(connection: Connection) -> None:
@@ -30,21 +43,28 @@ async def open_pool(
     size: int = 8,
     application: str = "metergate",
     statement_s: float = limits.POSTGRES_STATEMENT_S,
+    answer_s: float = limits.POSTGRES_ANSWER_S,
 ) -> Pool:
     """A pool whose connections are made when first needed, so that a start does not wait for Postgres."""
-    pool: Pool = psycopg_pool.AsyncConnectionPool(
+    pool = Pool(
         url,
         min_size=1,
         max_size=size,
         open=False,
         timeout=limits.POSTGRES_TIMEOUT_S,
+        reconnect_timeout=RECONNECT_S,
         configure=_configure,
         kwargs={
             "application_name": application,
             "connect_timeout": 2,
             "options": f"-c statement_timeout={int(statement_s * 1000)}",
+            # Of a connection that nobody uses, over a network that swallows.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
         },
     )
+    pool.heartbeat = Heartbeat(url, answer_s=answer_s, returned=pool.check)
     await pool.open(wait=False)
     return pool
 
@@ -57,18 +77,39 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     nothing is changed then, or the commit's outcome is unknown and the caller retries with the same
     idempotency key.
     """
+    if pool.heartbeat.away:
+        raise _unavailable()
+    trip, answered = pool.heartbeat.begin(), False
     try:
-        async with pool.connection() as connection, connection.transaction():
-            yield connection
+        connection = await _acquire(pool, trip)
+        try:
+            async with connection.transaction():
+                yield connection
+            answered = True
+        finally:
+            await pool.putconn(connection)
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
-        raise errors.UnavailableError(
-            "The database does not answer; try again.", retry_after_s=RETRY_AFTER_S
-        ) from error
+        raise _unavailable() from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         raise errors.UnavailableError(
             "The database has not the schema of this version; run `metergate migrate`.",
             retry_after_s=RETRY_AFTER_S,
         ) from error
+    finally:
+        pool.heartbeat.end(trip, answered=answered)
+
+
+async def _acquire(pool: Pool, trip: Trip) -> Connection:
+    try:
+        async with trip.acquiring:
+            trip.connection = await pool.getconn()
+    except TimeoutError as error:
+        raise psycopg.OperationalError("the server hangs") from error
+    return trip.connection
+
+
+def _unavailable() -> errors.UnavailableError:
+    return errors.UnavailableError("The database does not answer; try again.", retry_after_s=RETRY_AFTER_S)
 
 
 @asynccontextmanager

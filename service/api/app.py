@@ -137,6 +137,7 @@ def _lifespan(config: Config) -> Any:
     async def opened(app: Litestar) -> AsyncIterator[None]:
         async with wiring.open_context(config) as context:
             app.state.context = context
+            context.pool.heartbeat.start()
             yield
 
     return opened

@@ -17,3 +17,13 @@ async def test_it_ends_while_it_waits_for_a_connection_that_comes_at_that_very_m
             while not context.pool.get_stats().get("requests_waiting"):  # noqa: ASYNC110 - the pool has no event
                 await asyncio.sleep(0.01)
     assert context.pool.closed
+
+
+async def test_a_statement_that_takes_long_is_no_server_that_hangs(config):
+    pool = await postgres.open_pool(config.database_url, size=1, answer_s=0.05)
+    try:
+        async with postgres.transaction(pool) as connection:
+            await connection.execute(b"select pg_sleep(0.4)")
+        assert not pool.heartbeat.away
+    finally:
+        await pool.close()
