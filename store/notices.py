@@ -81,8 +81,11 @@ async def claim(
 
 async def store(
     connection: postgres.Connection, look: Look, seen: Seen | None, *, tenant_id: str | None, now: datetime
-) -> bool:
-    """Keeps what a look has shown; False if a later look has been kept already."""
+) -> datetime | None:
+    """Keeps what a look has shown; None if a later look has been kept already.
+
+    Gives the instant of the look: now, but later than that of the look before, whatever the clocks say.
+    """
     body = None if seen is None else msgspec.json.encode(seen).decode()
     params = {
         "ref": look.ref,
@@ -91,7 +94,8 @@ async def store(
         "tenant_id": tenant_id,
         "now": now,
     }
-    return bool(await postgres.scalars(connection, _SQL.store_look, params))
+    found = await postgres.scalars(connection, _SQL.store_look, params)
+    return found[0] if found else None
 
 
 async def end(connection: postgres.Connection, look: Look, *, now: datetime) -> None:

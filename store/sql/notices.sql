@@ -21,11 +21,11 @@ where o.ref in (
 returning o.ref, o.kind, o.claimed, o.wanted, o.tries;
 
 -- name: store_look
--- What a look has shown, unless a later one has shown something already; no row then.
+-- What a look has shown, and when, which is later than the look before; no row if a later one has been kept already.
 update payment_objects
-set body = %(body)s, tenant_id = coalesce(%(tenant_id)s, tenant_id), read = %(claimed)s, read_at = %(now)s, tries = 0,
-  failed = ''
-where ref = %(ref)s and read < %(claimed)s returning ref;
+set body = %(body)s, tenant_id = coalesce(%(tenant_id)s, tenant_id), read = %(claimed)s, tries = 0, failed = '',
+  read_at = greatest(%(now)s, read_at + interval '1 microsecond')
+where ref = %(ref)s and read < %(claimed)s returning read_at;
 
 -- name: looked
 -- The look is over; what was asked for since it began is done next.
