@@ -203,6 +203,8 @@ class Invariant(Noun, frozen=True):
     source: str
     exempt: tuple[str, ...] = ()
     """Plans (or add-ons) that the rule does not bind: `except` in the file."""
+    owed: str | None = None
+    """Of costly-bounded: the most that the overage of one period may come to, in the plan's own currency."""
 
 
 class Catalog(Noun, frozen=True):

@@ -222,4 +222,5 @@ def _invariant(said: InvariantSource) -> model.Invariant:
         severity=said.severity,
         source=said.at.source,
         exempt=tuple(sorted(plan.value for plan in said.exempt)),
+        owed=said.owed,
     )

@@ -20,6 +20,11 @@ def check(said: InvariantsSource, catalog: CatalogSource, findings: Findings) ->
                 message = f"there is no plan or add-on {quoted(exempt.value)}"
                 hint = findings.suggest(exempt.value, known) or "take it out"
                 findings.error(exempt.at, "unknown-plan", message, hint)
+        if invariant.owed is not None and invariant.rule not in (None, "costly-bounded"):
+            message = f"owed beside {invariant.rule}, which has no prices"
+            findings.error(
+                invariant.value("owed"), "misplaced-field", message, "it belongs to costly-bounded"
+            )
         if invariant.rule == "ladder-monotone" and catalog.features and _no_ladder(catalog.features):
             message = "ladder-monotone has no ladder to hold"
             hint = "write ladder: [...] with the plans in upgrade order into features.yaml"

@@ -239,6 +239,12 @@ class InvariantSource(Record, frozen=True):
             name="except",
         ),
     ] = ()
+    owed: Annotated[
+        str | None,
+        Field(
+            Money(3), "Of costly-bounded: the most that one usage interval may cost, in the plan's currency."
+        ),
+    ] = None
 
 
 class InvariantsSource(Record, frozen=True):

@@ -153,7 +153,7 @@ def _reached(before: Catalog, old: Guard | None, new: Guard | None) -> tuple[str
 def _invariants(before: Sequence[Invariant], after: Sequence[Invariant]) -> Iterator[Change]:
     was = {one.name: one for one in before}
     will = {one.name: one for one in after}
-    rules = {"exempt": Rule("except", say=words.listed)}
+    rules = {"exempt": Rule("except", say=words.listed), "owed": Rule("owed at most")}
     for name in sorted(was.keys() | will.keys()):
         old, new = was.get(name), will.get(name)
         some = new or old

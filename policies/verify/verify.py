@@ -37,7 +37,7 @@ def _broken(standing: Standing, invariant: Invariant, known: Catalog | None) -> 
 def _has(known: Catalog | None, invariant: Invariant) -> bool:
     """Does a catalog have this invariant, wherever it stands?"""
     return known is not None and any(
-        (one.name, one.rule, one.severity, one.exempt)
-        == (invariant.name, invariant.rule, invariant.severity, invariant.exempt)
+        (one.name, one.rule, one.severity, one.exempt, one.owed)
+        == (invariant.name, invariant.rule, invariant.severity, invariant.exempt, invariant.owed)
         for one in known.invariants
     )

@@ -315,6 +315,38 @@ def test_a_costly_feature_without_an_end_is_told(hours, ends):
     assert told(low=plan, high=plan, rules=("costly-bounded",), exempt=", except: [low, high]") == []
 
 
+OWED = (
+    "a tenant on Low may come to owe {} for {} past what one month includes; "
+    "no more than 5.00 USD was promised"
+)
+VOLUME = 'model: volume, tiers: [{upTo: 3, unitAmount: "4.00"}, {unitAmount: "1.00"}]'
+
+
+@pytest.mark.parametrize(
+    ("hours", "owed", "amount"),
+    [
+        ('upTo: 5, model: perUnit, unitAmount: "1.00"', None, None),
+        ('upTo: 5, model: perUnit, unitAmount: "1.01"', "5.05 USD", "5 hours"),
+        ('upTo: 5, model: package, size: 2, amount: "2.00"', "6.00 USD", "5 hours"),
+        ('upTo: 5, model: perUnit, unitAmount: "0.01", minimum: "6.00"', "6.00 USD", "5 hours"),
+        (f"upTo: 5, {VOLUME}", "12.00 USD", "3 hours"),  # five of them cost five
+        ('model: perUnit, unitAmount: "0.04"', "5.12 USD", "128 hours"),  # 4 a day, of 32 days
+        ('model: perUnit, unitAmount: "0.03"', None, None),
+    ],
+)  # fmt: skip
+def test_what_may_be_owed_for_a_costly_feature_is_bounded(hours, owed, amount):
+    plan = changed('upTo: 5, model: perUnit, unitAmount: "1.00"', hours)
+    found = told(low=plan, rules=("costly-bounded",), exempt=', owed: "5.00"')
+    assert found == ([("plans/low.yaml:10", OWED.format(owed, amount))] if owed else [])
+    assert told(low=plan, rules=("costly-bounded",)) == []
+
+
+def test_a_bound_on_what_is_owed_belongs_to_what_is_costly():
+    done = compile_catalog(files(rules=("ladder-monotone",), exempt=', owed: "5.00"'))
+    (finding,) = done.findings
+    assert (finding.slug, finding.path, finding.line) == ("misplaced-field", "invariants.yaml", 2)
+
+
 def test_an_addon_that_takes_the_end_away_is_told():
     pack = ADDON.replace("included: 1", "included: unlimited")
     found = told(
