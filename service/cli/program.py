@@ -36,6 +36,7 @@ COMMANDS: Final = (
         summary="See what was decided, on what it stood, and decide it again.",
     ),
     Later("tenant", module="tenant", summary="See and change tenants and what they are subscribed to."),
+    Later("invoices", module="invoices", summary="See invoices, and say what became of one."),
     Later("key", module="key", summary="Make, list, replace and end the keys of programs that call the API."),
     Later("books", module="books", summary="See where the records of usage differ, and look for it now."),
     Later(

@@ -160,7 +160,7 @@ async def test_an_overdue_invoice_begins_the_days_of_grace_and_its_payment_ends_
     assert await status() == "suspended"
     one, two = await acme.invoices()
     await acme.settles(one["invoiceId"], "mark-paid")
-    assert await status() == "suspended", "the second is overdue, too"
+    assert await status() == "grace", "the second is overdue since today"
     await acme.settles(two["invoiceId"], "mark-paid")
     assert await status() == "good"
     answer = await acme.api.post("/v1/check", json={"tenantId": "acme", "featureId": "credits"})
