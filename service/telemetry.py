@@ -85,6 +85,12 @@ TABLE: Final = (
         help="How long ago all books had been gone through; not there before the first time.",
     ),
     Metric(
+        name="metergate_charges",
+        kind="gauge",
+        help="Invoices that a payment provider collects, by state; `stopped` ones wait for a person.",
+        labels=("state",),
+    ),
+    Metric(
         name="metergate_incidents_open",
         kind="gauge",
         help="Incidents that nobody has closed, by kind: usage was lost, damaged or refused.",

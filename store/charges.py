@@ -108,6 +108,29 @@ class Held(msgspec.Struct, frozen=True):
 
     tenant_id: str
     customer_ref: str | None
+    woken_at: datetime | None
+    """When the customer last had a new way to pay."""
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A charge, for people."""
+
+    tenant_id: str
+    invoice_id: str
+    number: int
+    currency: str
+    total: int
+    state: State
+    invoice_ref: str | None
+    next_at: datetime | None
+    reason: str
+
+
+class ByState(msgspec.Struct, frozen=True):
+    """How many charges are in a state."""
+
+    state: State
+    charges: int
 
 
 async def uncharged(
@@ -284,6 +307,29 @@ async def write_attempt(connection: postgres.Connection, attempt: Attempt) -> No
 async def wake(connection: postgres.Connection, tenant_id: str, *, now: datetime) -> None:
     """The customer has a new way to pay."""
     await postgres.execute(connection, _SQL.wake, {"tenant_id": tenant_id, "now": now})
+
+
+async def listed(connection: postgres.Connection, *, state: State | None, limit: int) -> list[Listed]:
+    """Charges, the newest first; of one state, if it is given."""
+    return await postgres.rows(connection, _SQL.listed, {"state": state, "limit": limit}, Listed)
+
+
+async def lock(connection: postgres.Connection, invoice_id: str) -> Listed | None:
+    """The charge of an invoice, held until the transaction ends."""
+    return await postgres.row(connection, _SQL.lock_charge, {"invoice_id": invoice_id}, Listed)
+
+
+async def resume(connection: postgres.Connection, charge: Listed, *, now: datetime) -> None:
+    """A charge that was stopped goes on; what was rejected of it is ordered again."""
+    whose: dict[str, object] = {"tenant_id": charge.tenant_id, "invoice_id": charge.invoice_id}
+    await postgres.execute(connection, _SQL.resume, whose | {"now": now})
+    await postgres.execute(connection, _SQL.retry_rejected, whose)
+
+
+async def count_by_state(connection: postgres.Connection) -> dict[State, int]:
+    """How many charges there are in each state that has some."""
+    rows = await postgres.rows(connection, _SQL.count_by_state, {}, ByState)
+    return {row.state: row.charges for row in rows}
 
 
 async def tenant_of(connection: postgres.Connection, customer_ref: str) -> str | None:

@@ -585,7 +585,8 @@ create table payers (
   tenant_id        text primary key references tenants,
   customer_ref     text,                           -- null: not there yet
   holder           text,
-  lease_until      timestamptz
+  lease_until      timestamptz,
+  woken_at         timestamptz                     -- when the customer last had a new way to pay
 );
 create unique index payers_by_customer on payers (customer_ref);
 

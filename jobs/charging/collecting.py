@@ -33,9 +33,10 @@ async def collect(desk: Desk, charge: ChargeRow) -> None:
         return
     charge = lowered
     async with desk.writing() as connection:
-        await charges.write_attempt(connection, msgspec.structs.replace(attempt, state="sending"))
+        sending = msgspec.structs.replace(attempt, state="sending", at=desk.now)
+        await charges.write_attempt(connection, sending)
     outcome = await desk.payments.pay(charge.invoice_ref or "", attempt.key)
-    await _answered(desk, charge, attempt, outcome)
+    await _answered(desk, charge, sending, outcome)
 
 
 async def _attempt(desk: Desk, charge: ChargeRow) -> Attempt:
@@ -137,6 +138,10 @@ async def _declined(desk: Desk, charge: ChargeRow, attempt: Attempt, why: Declin
             due = dunning.due(charge.days, following.attempt, charge.opened_at)
             await charges.write_attempt(connection, msgspec.structs.replace(following, due_at=due))
             changed = msgspec.structs.replace(changed, state="open", next_at=due)
+        elif desk.woken_at is not None and attempt.at is not None and desk.woken_at >= attempt.at:
+            # The customer had a new way to pay while the old one was tried.
+            await charges.write_attempt(connection, msgspec.structs.replace(following, due_at=desk.now))
+            changed = msgspec.structs.replace(changed, state="open", next_at=desk.now)
         elif follows == "wait":
             await charges.write_attempt(connection, following)
             changed = msgspec.structs.replace(changed, state="waiting")

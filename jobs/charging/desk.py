@@ -31,6 +31,7 @@ class Desk:
         self.tenant_id = tenant_id
         self._holder = holder
         self.customer_ref = ""
+        self.woken_at: datetime | None = None
 
     @property
     def now(self) -> datetime:
@@ -49,6 +50,7 @@ class Desk:
             if held is None:
                 raise LeaseLostError(self.tenant_id)
             self.customer_ref = held.customer_ref or ""
+            self.woken_at = held.woken_at
             yield connection
 
     async def write(self, charge: ChargeRow, **changes: object) -> ChargeRow:

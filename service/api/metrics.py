@@ -11,12 +11,13 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from policies import errors
+from policies.charging.charge import State
 from policies.drift import Class
 from service.api import auth
 from service.context import Context
 from service.telemetry import CONTENT_TYPE, Telemetry
 from service.usecases import books
-from store import incidents, postgres
+from store import charges, incidents, postgres
 
 _STORED_S: Final = 0.5
 """How long the answer waits for Postgres; without it the last numbers stand."""
@@ -32,6 +33,7 @@ async def metrics(
         async with asyncio.timeout(_STORED_S):
             await _tell_books(context, telemetry)
             await _tell_incidents(context, telemetry)
+            await _tell_charges(context, telemetry)
     return Response(telemetry.text(), media_type=CONTENT_TYPE)
 
 
@@ -49,6 +51,15 @@ async def _tell_incidents(context: Context, telemetry: Telemetry) -> None:
         found = {one.kind: one.incidents for one in await incidents.open_by_kind(connection)}
     for kind in get_args(incidents.Kind):
         telemetry.set("metergate_incidents_open", kind, value=found.get(kind, 0))
+
+
+async def _tell_charges(context: Context, telemetry: Telemetry) -> None:
+    if context.payments is None:
+        return
+    async with postgres.transaction(context.pool) as connection:
+        found = await charges.count_by_state(connection)
+    for state in get_args(State):
+        telemetry.set("metergate_charges", state, value=found.get(state, 0))
 
 
 ROUTES: Final = (metrics,)

@@ -38,6 +38,11 @@ COMMANDS: Final = (
     Later("tenant", module="tenant", summary="See and change tenants and what they are subscribed to."),
     Later("invoices", module="invoices", summary="See invoices, and say what became of one."),
     Later("key", module="key", summary="Make, list, replace and end the keys of programs that call the API."),
+    Later(
+        "charges",
+        module="charges",
+        summary="See how far invoices are collected; have stopped ones go on.",
+    ),
     Later("books", module="books", summary="See where the records of usage differ, and look for it now."),
     Later(
         "incidents",

@@ -36,7 +36,7 @@ returning p.tenant_id;
 -- name: hold
 -- Goes on holding a tenant; no row, if somebody else has taken over.
 update payers set lease_until = %(until)s where tenant_id = %(tenant_id)s and holder = %(holder)s
-returning tenant_id, customer_ref;
+returning tenant_id, customer_ref, woken_at;
 
 -- name: let_go
 update payers set holder = null, lease_until = null where tenant_id = %(tenant_id)s and holder = %(holder)s;
@@ -97,12 +97,19 @@ on conflict (tenant_id, invoice_id, attempt) do update
 set state = excluded.state, due_at = excluded.due_at, at = excluded.at, code = excluded.code, reason = excluded.reason;
 
 -- name: wake
--- The customer has a new way to pay: what waits for one is tried at once.
-with woken as (
-  update charges set state = 'open', next_at = %(now)s, tries = 0, reason = ''
-  where tenant_id = %(tenant_id)s and state = 'waiting' returning tenant_id, invoice_id)
-update payment_attempts a set due_at = %(now)s from woken
-where a.tenant_id = woken.tenant_id and a.invoice_id = woken.invoice_id and a.state = 'planned';
+-- The customer has a new way to pay: what waits for one, or was given up, is tried at once; an attempt that is under way
+-- learns of it by woken_at.
+with payer as (
+  update payers set woken_at = %(now)s where tenant_id = %(tenant_id)s returning tenant_id),
+woken as (
+  update charges c set state = 'open', next_at = %(now)s, tries = 0, reason = '' from payer p
+  where c.tenant_id = p.tenant_id and c.state in ('waiting', 'exhausted') returning c.tenant_id, c.invoice_id),
+last as (
+  select w.tenant_id, w.invoice_id, max(a.attempt) as attempt, max(a.attempt) filter (where a.state = 'planned') as planned
+  from woken w join payment_attempts a using (tenant_id, invoice_id) group by w.tenant_id, w.invoice_id)
+insert into payment_attempts (tenant_id, invoice_id, attempt, due_at)
+select tenant_id, invoice_id, coalesce(planned, attempt + 1), %(now)s from last
+on conflict (tenant_id, invoice_id, attempt) do update set due_at = excluded.due_at;
 
 -- name: tenant_of
 -- Whose customer it is.
@@ -140,3 +147,28 @@ where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s and settles = 'd
 -- Where the next one has its place.
 select count(*) from charge_operations
 where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s and revision = %(revision)s;
+
+-- name: listed
+-- Charges with the number of their invoice, the newest first; of one state, if that is given.
+select c.tenant_id, c.invoice_id, i.number, c.currency, c.total, c.state, c.invoice_ref, c.next_at, c.reason
+from charges c join invoices i using (tenant_id, invoice_id)
+where (%(state)s::text is null or c.state = %(state)s) order by i.number desc limit %(limit)s;
+
+-- name: lock_charge
+-- A charge, held for a change.
+select c.tenant_id, c.invoice_id, i.number, c.currency, c.total, c.state, c.invoice_ref, c.next_at, c.reason
+from charges c join invoices i using (tenant_id, invoice_id) where c.invoice_id = %(invoice_id)s for update of c;
+
+-- name: resume
+-- A charge that was stopped goes on from where it was: it binds, or it is still being made.
+update charges set state = case when opened_at is null then 'assembling' else 'open' end, next_at = %(now)s, tries = 0,
+  reason = ''
+where tenant_id = %(tenant_id)s and invoice_id = %(invoice_id)s;
+
+-- name: retry_rejected
+-- What was rejected is ordered again under a new key.
+update charge_operations set state = 'planned', key_revision = key_revision + 1, first_sent_at = null
+where tenant_id = %(tenant_id)s and invoice_id = any(array['', %(invoice_id)s]) and state = 'rejected';
+
+-- name: count_by_state
+select state, count(*)::bigint as charges from charges group by state;

@@ -12,6 +12,7 @@ from service.context import Context
 from tests.conftest import NOW
 from tests.stripe_world import environment
 from tests.stripe_world.account import KEY, PREVIOUS, SECRET, Account, World
+from tests.stripe_world.charging import issue, pushed, subscribed
 
 SERVE = environment.HERE / "server" / "serve.py"
 
@@ -73,3 +74,19 @@ async def billing(context: Context, catalog, payments: StripePayments) -> Contex
     """An instance that charges in the account."""
     del catalog
     return replace(context, payments=payments)
+
+
+@pytest.fixture
+async def acme(billing):
+    await subscribed(billing, "acme")
+    return billing
+
+
+@pytest.fixture
+async def customer(acme, account):
+    """A customer that is there before its first invoice, with a card; its id."""
+    await issue(acme, "acme", [100])
+    await pushed(acme)
+    ((customer,),) = [(await account.stripe.customers.list_async({})).data]
+    await account.card(customer.id)
+    return customer.id

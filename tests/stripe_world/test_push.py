@@ -18,7 +18,6 @@ from tests.stripe_world.charging import (
     pushed,
     state_of,
     strays,
-    subscribed,
 )  # fmt: skip
 
 LINES = [4900, 1234, -400]
@@ -26,22 +25,6 @@ PAID = Books(
     customers=1, invoices=1, status="paid", subtotal=5734, lines={"1": 4900, "2": 1234, "3": -400},
     payments=1, paid=5734,
 )  # fmt: skip
-
-
-@pytest.fixture
-async def acme(billing):
-    await subscribed(billing, "acme")
-    return billing
-
-
-@pytest.fixture
-async def customer(acme, account):
-    """A customer that is there before its first invoice, with a card; its id."""
-    await issue(acme, "acme", [100])
-    await pushed(acme)
-    ((customer,),) = [(await account.stripe.customers.list_async({})).data]
-    await account.card(customer.id)
-    return customer.id
 
 
 async def at(billing, account, when):
