@@ -22,6 +22,7 @@ async def run(context: JobContext, now: datetime) -> str:
         total = total.plus(flushed)
         if not flushed.more:
             break
+    await _make_room(context, now)
     await incidents.tell_tips(context.pool, context.link.tips, now=now)
     if total.entries:
         done.append(f"{total.events} events of {total.entries} entries, {total.duplicates} duplicates")
@@ -34,3 +35,14 @@ async def run(context: JobContext, now: datetime) -> str:
     if applied:
         done.append(f"{applied} corrections")
     return ", ".join(done)
+
+
+async def _make_room(context: JobContext, now: datetime) -> None:
+    """Entries that have been brought over stay for a while, so that a restore of Postgres loses no usage.
+
+    Not while the journal is nearly full: then they go at once, and senders need not wait for that while.
+    """
+    pressure = context.uses.pressure
+    await pressure.measure()
+    if pressure.full:
+        await flush.trim(context.pool, context.link, now=now, delay_s=0)

@@ -17,6 +17,7 @@ async def run(context: JobContext, now: datetime) -> str:
     """
     await flush.trim(context.pool, context.link, now=now)
     ages = (
+        (sql.epochs, timedelta(days=limits.DEDUPE_DAYS)),
         (sql.rejected, timedelta(days=limits.REJECTED_DAYS)),
         (sql.idempotency, timedelta(hours=limits.IDEMPOTENCY_HOURS)),
         (sql.counters, COUNTER_LIFE),

@@ -11,5 +11,8 @@ async def run(context: JobContext, now: datetime) -> str:
 
     Errors: UnavailableError; it is right to run it again.
     """
+    await context.uses.pressure.measure()
+    if context.uses.pressure.full:
+        return ""  # it is safe where it is
     counted = await catching_up.carry_on(context.uses, now)
     return f"{counted} events that had waited" if counted else ""

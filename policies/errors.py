@@ -121,6 +121,12 @@ class UnavailableError(ProblemError):
     slug, title, status = "unavailable", "It cannot be done at this moment", 503
 
 
+class JournalFullError(UnavailableError):
+    """Usage is turned away before what keeps it is full."""
+
+    slug, title, status = "journal-full", "Usage cannot be taken at this moment", 503
+
+
 def invalid(pointer: str, message: str) -> InvalidError:
     """One bad field as an error."""
     return InvalidError(message, errors=(FieldError(pointer, message),))

@@ -239,6 +239,10 @@ REDIS_TIMEOUT_S: Final = 0.5
 """How long a request waits for Redis before it answers without it."""
 REDIS_TRIPS: Final = 2
 """Round trips under way at once while the first waits for a disk, so that a worker has work meanwhile."""
+REDIS_FULL_PERCENT: Final = 80
+"""How much of its memory Redis may use before usage is turned away; the rest is for what decisions need."""
+REDIS_ROOM_PERCENT: Final = 75
+"""Below which it is taken again."""
 REDIS_WAIT_MS: Final = 200
 """How long an acknowledgement waits for replicas (METERGATE_REDIS_REPLICAS) before it is none."""
 REDIS_TRIP_PARTS: Final = 40_000

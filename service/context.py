@@ -13,12 +13,14 @@ from service.following import Follower
 from service.last_known import LastKnown
 from service.rights import Rights
 from store.api_keys import KeyRing
+from store.backlog import Backlog
 from store.catalogs import Catalogs
 from store.committing import Committer
 from store.consuming import Consumer
 from store.counters import Counters
 from store.holds import Holds
 from store.postgres import Pool
+from store.pressure import Pressure
 from store.snapshots import Snapshots
 
 
@@ -33,6 +35,8 @@ class Context:
     counters: Counters
     consumer: Consumer
     holds: Holds
+    pressure: Pressure
+    backlog: Backlog
     committer: Committer | None
     """Under `strict`: what an acknowledgement waits for."""
     catalogs: Catalogs

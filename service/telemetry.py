@@ -91,6 +91,27 @@ TABLE: Final = (
         labels=("state",),
     ),
     Metric(
+        name="metergate_flush_lag_seconds",
+        kind="gauge",
+        help="How long ago all that was acknowledged was in Postgres; not there before a worker has run.",
+    ),
+    Metric(
+        name="metergate_journal_entries",
+        kind="gauge",
+        help="Entries of the journal in Redis, those among them that stay for a while after their commit.",
+    ),
+    Metric(
+        name="metergate_inbox_events",
+        kind="gauge",
+        help="Events that wait in Postgres to be counted; past 100,000 nobody counts.",
+    ),
+    Metric(name="metergate_redis_used_bytes", kind="gauge", help="Memory that Redis uses."),
+    Metric(
+        name="metergate_redis_limit_bytes",
+        kind="gauge",
+        help="Memory that Redis may use; usage is turned away before it does.",
+    ),
+    Metric(
         name="metergate_incidents_open",
         kind="gauge",
         help="Incidents that nobody has closed, by kind: usage was lost, damaged or refused.",

@@ -18,6 +18,7 @@ from service.last_known import LastKnown
 from service.rights import Rights
 from store import (
     api_keys,
+    backlog,
     catalogs,
     committing,
     consuming,
@@ -26,6 +27,7 @@ from store import (
     incidents,
     link,
     postgres,
+    pressure,
     snapshots,
 )
 
@@ -44,7 +46,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         await _refresh(context)
         tasks.append(asyncio.create_task(_watch_catalog(context)))
         tasks.append(asyncio.create_task(context.decisions.run()))
-        tasks.append(asyncio.create_task(_tell_tips(context)))
+        tasks.append(asyncio.create_task(_watch_journal(context)))
         yield context
     finally:
         for task in tasks:
@@ -86,6 +88,8 @@ def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.
         counters=counters.Counters(redis),
         consumer=consuming.Consumer(redis),
         holds=holds.Holds(redis),
+        pressure=pressure.Pressure(redis),
+        backlog=backlog.Backlog(),
         committer=committing.Committer(pool, redis, now=clock.now) if config.durability == "strict" else None,
         catalogs=known,
         follower=Follower(known),
@@ -102,11 +106,12 @@ def _log_fault(verdict: Verdict) -> None:
     log.error("Cedar could not decide: %s", "; ".join(verdict.errors))
 
 
-async def _tell_tips(context: Context) -> None:
-    """Once a second, so that Postgres knows what a server that comes back should have."""
+async def _watch_journal(context: Context) -> None:
+    """Each second: Postgres knows what a server that comes back should have, and we how full that is."""
     link = context.counters.link
     while True:
         await asyncio.sleep(TIPS_S)
+        await context.pressure.measure()
         await incidents.tell_tips(context.pool, link.tips, now=context.clock.now())
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import hiredis
@@ -27,7 +28,11 @@ class Conversation(asyncio.Protocol):
     replies, and all of them are parsed as their bytes arrive.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(
+        self, connection: AbstractConnection, *, refused: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`refused` is told the text of each command's error."""
+        self._refused = refused
         writer = connection._writer  # noqa: SLF001 - redis-py offers no other way to its transport
         assert writer is not None, "the connection is open"
         self._transport = writer.transport
@@ -93,6 +98,7 @@ class Conversation(asyncio.Protocol):
         """An error reply as an exception; one that is about more than its command ends the conversation."""
         if (useless := _USELESS.get(text.partition(" ")[0])) is not None:
             self._end(ConnectionError(useless))
+        self._refused(text)
         return exceptions.ResponseError(text)
 
 

@@ -341,12 +341,14 @@ async def _advance(connection: postgres.Connection, readings: Sequence[Reading],
     await postgres.execute(connection, sql.advance, params)
 
 
-async def trim(pool: postgres.Pool, link: Link, *, now: datetime) -> None:
-    """Drops journal entries whose commit is at least limits.TRIM_DELAY_S old.
+async def trim(pool: postgres.Pool, link: Link, *, now: datetime, delay_s: float | None = None) -> None:
+    """Drops journal entries whose commit is at least limits.TRIM_DELAY_S old, or as old as is said.
+
+    The older of two calls says what is old.
 
     Errors: UnavailableError, RedisAwayError.
     """
-    before = now - timedelta(seconds=limits.TRIM_DELAY_S)
+    before = now - timedelta(seconds=limits.TRIM_DELAY_S if delay_s is None else delay_s)
     async with postgres.transaction(pool) as connection:
         await postgres.execute(connection, sql.note_trim, {"now": now, "before": before})
         cursors = await postgres.rows(connection, sql.trims, {}, Cursor)

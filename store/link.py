@@ -122,6 +122,9 @@ class Link:
         if replicas:
             self._aside = Link(url, timeout_s=timeout_s, verify=verify, lossy=lossy)
             self._aside._awaited = replicas  # noqa: SLF001 - of the same class
+            self._aside._refused = self._refused  # type: ignore[method-assign]  # noqa: SLF001 - as above
+        self.out_of_memory = False
+        """It has refused to write since somebody last set this to False."""
         self._connection: AbstractConnection | None = None
         self._conversation: Conversation | None = None
         self._waiting: deque[Errand] = deque()
@@ -301,8 +304,13 @@ class Link:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection, self._conversation = connection, Conversation(connection)
+        self._connection = connection
+        self._conversation = Conversation(connection, refused=self._refused)
         return self._conversation
+
+    def _refused(self, text: str) -> None:
+        if text.startswith("OOM"):
+            self.out_of_memory = True
 
     async def _shake_hands(self, connection: AbstractConnection) -> None:
         info = fitness.parse_info(await _ask(connection, "INFO", "server"))

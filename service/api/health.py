@@ -81,6 +81,14 @@ async def _counters(context: Context) -> str | None:
     return None
 
 
+async def _memory(context: Context) -> str | None:
+    await context.pressure.measure()
+    if not context.pressure.full:
+        return None
+    share = 100 * context.pressure.used // max(context.pressure.limit, 1)
+    return f"Redis uses {share} % of its memory: usage is turned away until the flush has made room."
+
+
 async def _incidents(context: Context) -> str | None:
     with contextlib.suppress(errors.UnavailableError):  # the probe of Postgres says so
         async with postgres.transaction(context.pool) as connection:
@@ -102,6 +110,7 @@ PROBES: Final[dict[str, Probe]] = {
     "schema": _schema,
     "redis": _redis,
     "counters": _counters,
+    "memory": _memory,
     "incidents": _incidents,
     "catalog": _catalog,
 }

@@ -32,9 +32,26 @@ async def metrics(
     with contextlib.suppress(errors.UnavailableError, TimeoutError):
         async with asyncio.timeout(_STORED_S):
             await _tell_books(context, telemetry)
+            await context.backlog.measure_postgres(context.pool)
             await _tell_incidents(context, telemetry)
             await _tell_charges(context, telemetry)
+    await _tell_journal(context, telemetry)
     return Response(telemetry.text(), media_type=CONTENT_TYPE)
+
+
+async def _tell_journal(context: Context, telemetry: Telemetry) -> None:
+    await context.backlog.measure_redis(context.counters.link)
+    await context.pressure.measure()
+    numbers = {
+        "metergate_flush_lag_seconds": context.backlog.lag_s(context.clock.now()),
+        "metergate_journal_entries": context.backlog.entries,
+        "metergate_inbox_events": context.backlog.waiting,
+        "metergate_redis_used_bytes": context.pressure.used,
+        "metergate_redis_limit_bytes": context.pressure.limit,
+    }
+    for name, value in numbers.items():
+        if value is not None:
+            telemetry.set(name, value=value)
 
 
 async def _tell_books(context: Context, telemetry: Telemetry) -> None:

@@ -26,8 +26,9 @@ async def consume(context: Context, wanted: Wanted) -> Consumed:
 
     Errors: InvalidError for what cannot be used (a feature that has no usage, a time out of bounds, what the
     feature does not take); IdempotencyMismatchError, KeyExpiredError; UnavailableError when it could not be
-    counted, or nobody knows whether it was: with the same id it may be asked again.
+    counted, or nobody knows whether it was: with the same id it may be asked again; JournalFullError.
     """
+    context.pressure.require_room()
     now = context.clock.now()
     for _ in range(fitting.TRIES):
         asked = await fitting.ask(context, wanted, now)

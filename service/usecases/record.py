@@ -96,8 +96,10 @@ async def record(
     for each event in order: they stay there until they are counted.
 
     An event without an id has an empty `event_id`; one is made. Errors: UnavailableError when a tenant is in
-    no cache and Postgres is away, or no catalog is active; nothing is recorded then.
+    no cache and Postgres is away, or no catalog is active; JournalFullError; nothing is recorded then.
     """
+    if not waited:
+        context.pressure.require_room()
     now = context.clock.now()
     items = [_item(event) for event in events]
     for item, one in zip(items, waited, strict=False):

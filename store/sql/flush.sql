@@ -151,3 +151,8 @@ select distinct a.tenant_id, a.subscription_id, s.feature_id, date_trunc('hour',
 from staged_events s join billing_accounts a on a.tenant_id = s.tenant_id and s.event_at < a.closed_until
 where s.fresh
 on conflict do nothing;
+
+-- name: reached
+-- Everything that was acknowledged before is here; and how much waits in the inbox.
+select min(drained_at) as reached, (select count(*) from (select from usage_inbox limit 100000) as w) as waiting
+from flush_cursors;

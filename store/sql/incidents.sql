@@ -10,6 +10,7 @@ insert into journal_tips as t (shard, epoch, number)
 select shard, number / %(epoch)s, max(number)
 from unnest(%(shards)s::smallint[], %(numbers)s::bigint[]) as n (shard, number)
 group by 1, 2
+order by 1, 2
 on conflict (shard, epoch) do update set number = greatest(t.number, excluded.number);
 
 -- name: put_epochs

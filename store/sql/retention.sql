@@ -1,3 +1,7 @@
+-- name: epochs
+-- Who had acknowledged something before has told it long ago.
+delete from journal_epochs where certified_at < %(before)s;
+
 -- name: rejected
 delete from usage_rejected where rejected_at < %(before)s;
 

@@ -209,6 +209,11 @@ async def test_ready_with_everything(api: httpx.AsyncClient, context: Context, c
     assert (answer.status_code, told["status"], told["findings"]) == (200, "ready", [])
     assert told["catalog"].startswith("sha256:")
     assert told["versions"].keys() == {"metergate", "redis"}
+    measured = (await api.get("/metrics")).text
+    assert "metergate_journal_entries 0.0" in measured
+    assert "metergate_inbox_events 0.0" in measured
+    assert 'metergate_incidents_open{kind="entries-lost"} 0.0' in measured
+    assert re.search(r"^metergate_redis_used_bytes [1-9]", measured, re.MULTILINE)
 
 
 async def test_closed_shards_are_told_but_turn_nobody_away(api: httpx.AsyncClient, catalog: object):

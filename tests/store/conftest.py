@@ -1,11 +1,21 @@
 """A tenant on each plan that matters to counting, on a server whose shards are open."""
 
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from policies.model import Catalog
+from service import wiring
+from service.clock import FixedClock
+from service.config import Config
 from service.context import Context
 from store import certify
 from tests.conftest import NOW
+from tests.servers import Valkey
 from tests.store import ledger
 
 
@@ -15,3 +25,23 @@ async def counting(context: Context, catalog: Catalog) -> Context:
     await certify.certify(context.pool, context.counters.link, now=NOW)
     await ledger.subscribed(context, "acme", "free")
     return context
+
+
+@pytest.fixture
+def server() -> Iterator[Valkey]:
+    """A Valkey that a test may do anything to."""
+    folder = Path(tempfile.mkdtemp(prefix="mgt"))  # short: a socket's path is bounded
+    made = Valkey(folder, "valkey", enable_debug_command="yes")
+    made.start()
+    yield made
+    made.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def own(server: Valkey, counting: Context, config: Config, clock: FixedClock) -> AsyncIterator[Context]:
+    """The instance of `counting` on that server, certified."""
+    changed = msgspec.structs.replace(config, redis_url=server.url)
+    async with wiring.open_context(changed, clock) as context:
+        await certify.certify(context.pool, context.counters.link, now=NOW)
+        yield context

@@ -1,18 +1,13 @@
 """What a server has lost is found and told, however it lost it; what it has kept is no incident."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 import redis
 
 from policies import errors
 from service import wiring
-from service.clock import FixedClock
 from service.config import Config
 from service.context import Context
 from service.usecases import check, quarantine
@@ -27,26 +22,6 @@ from tests.store.ledger import ORDER, TOKENS, event, flush_all, levels, statuses
 from tests.store.test_acknowledged import told
 
 SHARD = keyspace.shard_of("acme")
-
-
-@pytest.fixture
-def server() -> Iterator[Valkey]:
-    """A Valkey that a test may do anything to."""
-    folder = Path(tempfile.mkdtemp(prefix="mgt"))  # short: a socket's path is bounded
-    made = Valkey(folder, "valkey", enable_debug_command="yes")
-    made.start()
-    yield made
-    made.kill()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-async def own(server: Valkey, counting: Context, config: Config, clock: FixedClock) -> AsyncIterator[Context]:
-    """The instance of `counting` on that server, certified."""
-    changed = msgspec.structs.replace(config, redis_url=server.url)
-    async with wiring.open_context(changed, clock) as context:
-        await recertified(context)
-        yield context
 
 
 async def recertified(context: Context) -> None:
