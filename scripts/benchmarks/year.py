@@ -42,7 +42,7 @@ def figures(settings: Settings) -> list[Figure]:
     """A year by month and by day, each entity a series: ours over HTTP, from one process without a cache."""
     with sides.api() as api:
         settings.say(f"Making a year of {ENTITIES} entities …")
-        _load(api.database_url)
+        load(api.database_url)
         found = []
         for step in _BARE:
             name = "year" if step == "month" else f"year-by-{step}"
@@ -58,7 +58,8 @@ def figures(settings: Settings) -> list[Figure]:
         return found
 
 
-def _load(url: str) -> None:
+def load(url: str) -> None:
+    """A year of sums of one tenant's entities, by hour and day."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_HOURS, (samples.TENANT, samples.FEATURE, *YEAR, ENTITIES))
         connection.execute(_DAYS)

@@ -8,6 +8,7 @@ import msgspec
 
 from policies import errors, rollover
 from policies.decision import Decision
+from policies.drift import Drift
 from policies.usage import Usage
 from service.clock import FixedClock
 from service.context import Context
@@ -17,6 +18,7 @@ from service.usecases import (
     check,
     consume,
     grants,
+    looking,
     past,
     record,
     reservations,
@@ -30,6 +32,7 @@ from service.usecases.changes import Reply
 from service.usecases.check import Check
 from service.usecases.events import EventName
 from service.usecases.fitting import Wanted
+from service.usecases.looking import Scope
 from service.usecases.reservations import Told
 from store import certify, corrections, flush, journal, keyspace, postgres
 from store.link import Link
@@ -212,7 +215,7 @@ class Real:
     async def leave(self) -> None:
         """It stands on no plan any more, so that no publish of another tenant's story moves it."""
         async with postgres.transaction(self.context.pool) as connection:
-            for table in ("subscription_phases", "subscriptions"):
+            for table in ("billing_accounts", "subscription_phases", "subscriptions"):
                 query = f"delete from {table} where tenant_id = %s".encode()
                 await connection.execute(query, (self.tenant_id,))
         await self.lose()
@@ -261,6 +264,12 @@ class Real:
             lines += [(line.event.event_id, _draws(line.draw)) for line in ours]
             self._read = f"({entry_id.decode()}"
         return lines
+
+    async def differences(self) -> tuple[Drift, ...]:
+        """What a look at the books finds: counters, holds, sums, and whether every bucket's books close."""
+        found = await looking.look(self.context, [self.tenant_id], Scope(self.clock.now(), days=40))
+        assert found.looked == (self.tenant_id,), found.unsure
+        return found.drifts
 
     async def stored(self, query: bytes) -> list[tuple]:
         async with postgres.transaction(self.context.pool) as connection:

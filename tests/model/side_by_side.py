@@ -344,6 +344,7 @@ class SideBySide:
             b"from usage_daily where tenant_id = %s and (quantity, events) <> (0, 0)"
         )
         _same({row[:4]: row[4:] for row in days}, self.account.totals(_day))
+        _same(await self.real.differences(), ())
 
 
 def _same(found: object, expected: object) -> None:
