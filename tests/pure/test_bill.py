@@ -173,6 +173,34 @@ def test_what_is_only_reserved_is_not_owed():
     assert acme.lines((100, 40, 40)) == []
 
 
+@pytest.mark.parametrize(
+    ("levels", "uncounted", "excess", "units"),
+    [
+        ((60, 0), 40, 0, 0),  # there is room for all of it
+        ((60, 0), 41, 0, 1),
+        ((100, 40), 5, 0, 45),
+        ((100, 40), 500, 0, 50),  # no more overage is sold
+        ((100, 40), -10, 0, 30),
+        ((100, 40), -10, 4, 34),  # what was past every right goes first
+        ((100, 40), -10, 30, 40),
+        ((100, 40), -90, 0, 0),
+    ],
+)
+def test_what_moved_no_counter_takes_what_is_left_and_gives_back_what_is_past(
+    levels, uncounted, excess, units
+):
+    acme = Tenant((plan(terms=month(sold=selling.overage(unit_amount="0.01", up_to=50))), START))
+    (rated,) = acme.rated
+    assert rated.use(*levels, uncounted=uncounted, excess=excess).units == units
+
+
+def test_of_an_unlimited_quantity_nothing_is_past():
+    changed = START + DAY
+    acme = Tenant((plan("pro", terms=month()), START), (plan("all", terms=metered(None)), changed))
+    (rated,) = acme.rated
+    assert rated.use(100, 0, uncounted=1_000).units == 0
+
+
 def test_prices_in_two_currencies_make_no_bill():
     euros = plan("euro", terms=month(), currency="eur")
     acme = Tenant((plan(terms=month()), START), (euros, START + DAY))

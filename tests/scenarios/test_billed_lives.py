@@ -1,10 +1,13 @@
 """Whole lives of tenants as invoices: what is charged when, what comes late, and that it all adds up."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from store import certify
+from integrations.file_billing.gateway import FilePayments
+from jobs import flush, housekeep
+from store import certify, postgres
 from tests.scenarios.billing import Tenant, told
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -31,6 +34,7 @@ name: Team
 currency: usd
 price: "30.00"
 interval: month
+trial: {days: 5}
 due: {days: 10}
 grace: {days: 7}
 restricted: {days: 14}
@@ -50,6 +54,24 @@ price: "365.00"
 interval: year
 features:
   credits: {included: 100, interval: month, overage: {model: perUnit, unitAmount: "0.10"}}
+""",
+    "plans/euro.yaml": """\
+plan: euro
+name: Euro
+currency: eur
+price: "20.00"
+interval: month
+features:
+  credits: {included: 100, overage: {model: perUnit, unitAmount: "0.10"}}
+""",
+    "plans/tiny.yaml": """\
+plan: tiny
+name: Tiny
+currency: usd
+price: "0.30"
+interval: month
+features:
+  credits: {included: 100}
 """,
     "plans/free.yaml": """\
 plan: free
@@ -188,3 +210,73 @@ async def test_a_year_is_billed_with_its_first_month_and_what_changes_of_it_late
         ("Carried over to the next invoice", 27_400),
     ]
     assert (last["total"], last["state"]) == (0, "paid")
+
+
+async def test_what_came_late_for_a_trial_is_free(acme):
+    """Days of the trial and after it, both long over when their events come."""
+    await acme.subscribes("team", trial=True)
+    await acme.at(2026, 11, 12)
+    for day in (3, 8):
+        await acme.reports_all("calls", 1, datetime(2026, 11, day, 5, tzinfo=UTC), 14)
+    await acme.at(2026, 12, 1, 1)
+    (first,) = await acme.invoices()
+    assert told(first) == [("Team, 25 of 30 days", 2_500), ("Calls, past what is included", 8)]
+
+
+async def test_after_a_change_of_currency_each_has_its_own_invoice(acme):
+    await acme.subscribes("team")
+    await acme.at(2026, 11, 20)
+    await acme.moves("euro", when="renewal")
+    await acme.at(2026, 12, 1, 1)
+    await acme.reports("credits", 250, at=datetime(2026, 11, 30, tzinfo=UTC))
+    await acme.at(2027, 1, 1, 1)
+    _, euros, dollars = await acme.invoices()
+    assert (euros["currency"], told(euros)) == ("eur", [("Euro", 2_000)])
+    assert (dollars["currency"], dollars["total"], len(dollars["lines"])) == ("usd", 500, 1)
+    assert euros["period"] == dollars["period"]
+
+
+async def test_a_subscription_that_is_older_than_invoices_is_billed_from_the_first_look_on(acme):
+    await acme.subscribes("team")
+    async with postgres.transaction(acme.context.pool) as connection:
+        await connection.execute(b"update billing_accounts set closed_until = '-infinity'")
+    acme.clock.at = datetime(2026, 12, 11, 9, tzinfo=UTC)
+    assert await acme.jobs() == ""
+    await acme.at(2027, 1, 1, 1)
+    assert [told(one) for one in await acme.invoices()] == [[("Team, 21 of 31 days", 2_032)]]
+
+
+async def test_periods_of_a_worker_that_was_away_for_months_are_closed_one_by_one(acme):
+    """Sums of counters wait for it, so nothing that was used is lost."""
+    await acme.subscribes("team")
+    await acme.reports("credits", 300)
+    await flush.run(acme.worker, acme.clock.now())
+    acme.clock.at = datetime(2027, 3, 20, tzinfo=UTC)
+    await housekeep.run(acme.worker, acme.clock.now())
+    assert await acme.jobs() == "4 periods, 4 invoices"
+    first, *later = await acme.invoices()
+    assert told(first) == [("Team", 3_000), ("Credits, past what is included: up to 1,000", 1_000)]
+    assert [told(one) for one in later] == [[("Team", 3_000)]] * 3
+    await housekeep.run(acme.worker, acme.clock.now())
+    async with postgres.transaction(acme.context.pool) as connection:
+        left = await postgres.scalars(connection, b"select count(*) from usage_counters", {})
+    assert left == [0], "and no longer"
+
+
+async def test_what_a_provider_does_not_collect_is_carried_over(acme, tmp_path):
+    """Thirty cents are not, and sixty are."""
+
+    class AtLeast(FilePayments):
+        def least(self, currency: str) -> int:
+            return {"usd": 50}[currency]
+
+    provider = AtLeast(tmp_path, now=acme.clock.now)
+    acme.context = dataclasses.replace(acme.context, payments=provider)
+    await acme.subscribes("tiny")
+    await acme.at(2026, 12, 1, 1)
+    await acme.at(2027, 1, 1, 1)
+    first, second = await acme.invoices()
+    assert (told(first), first["total"], first["state"]) == (
+        [("Tiny", 30), ("Carried over to the next invoice", -30)], 0, "paid",
+    )  # fmt: skip
+    assert (told(second), second["total"]) == ([("Tiny", 30), ("Carried over from before", 30)], 60)
