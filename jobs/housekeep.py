@@ -23,6 +23,8 @@ async def run(context: JobContext, now: datetime) -> str:
         (sql.counters, COUNTER_LIFE),
         (sql.reservations, timedelta(days=limits.RESERVATION_DAYS)),
         (sql.drift, timedelta(days=limits.DRIFT_DAYS)),
+        (sql.reconcile_findings, timedelta(days=limits.DRIFT_DAYS)),
+        (sql.reconcile_plans, timedelta(days=limits.DRIFT_DAYS)),
     )
     gone = 0
     for query, age in ages:

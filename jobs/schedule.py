@@ -6,7 +6,20 @@ from typing import Final
 
 import msgspec
 
-from jobs import announce, books, close, expire, flush, housekeep, inbox, look, notices, overdue, push
+from jobs import (
+    announce,
+    books,
+    close,
+    expire,
+    flush,
+    housekeep,
+    inbox,
+    look,
+    notices,
+    overdue,
+    push,
+    reconcile,
+)
 from jobs.context import JobContext
 from policies import limits
 
@@ -30,5 +43,6 @@ JOBS: Final = (
     Job(name="look", every_s=1.0, run=look.run),
     Job(name="notices", every_s=60.0, run=notices.run),
     Job(name="books", every_s=limits.BOOKS_INTERVAL_S, run=books.run),
+    Job(name="reconcile", every_s=30.0, run=reconcile.run),
     Job(name="housekeep", every_s=60.0, run=housekeep.run),
 )

@@ -95,6 +95,14 @@ PHASES: Final = 32
 """Phases of a subscription that a snapshot carries; older ones stay in Postgres."""
 BILLING_FACTS: Final = 64
 """Billing statuses of a subscription that a snapshot carries; older ones stay in Postgres."""
+RECONCILE_DAYS: Final = 40
+"""How far back a full look lists what a provider has: a month that was billed, and the days to pay."""
+RECONCILE_TENANTS: Final = 200
+"""Tenants whose billing statuses are read in one transaction."""
+RECONCILE_AT_ONCE: Final = 8
+"""Questions to a provider at the same time, beside those of the push."""
+RECONCILE_BOOKS: Final = 1_000
+"""Differences of the books that a plan tells of, the oldest."""
 PAYMENT_FACTS: Final = 500
 """Facts about payments of a tenant that are weighed, the last ones: years of them."""
 RESERVATION_SECONDS: Final = 86_400

@@ -674,6 +674,40 @@ create table payment_objects (
 create index payment_objects_due on payment_objects (next_at) where next_at is not null;
 create index payment_objects_by_tenant on payment_objects (tenant_id, kind);
 
+-- Differences to a payment provider, plans of what is to be done about them, and what was done.
+create table reconcile_findings (
+  tenant_id        text not null,                  -- empty: of no tenant of ours
+  finding_id       text not null,
+  class            text not null,
+  state            text not null,                  -- suspected, open, gone
+  looks            integer not null,
+  first_seen_at    timestamptz not null,
+  last_seen_at     timestamptz not null,
+  body             jsonb not null,                 -- policies.reconcile.finding.Finding
+  primary key (tenant_id, finding_id)
+);
+create index reconcile_findings_by_state on reconcile_findings (state, first_seen_at);
+create table reconcile_plans (
+  plan_id          text primary key,
+  made_at          timestamptz not null,
+  scope            text not null,
+  body             jsonb not null                  -- policies.reconcile.plan.Plan, as it was made
+);
+create index reconcile_plans_by_age on reconcile_plans (made_at, plan_id);
+create table reconcile_actions (
+  plan_id          text not null references reconcile_plans,
+  finding_id       text not null,
+  state            text not null,                  -- done, past, failed
+  at               timestamptz not null,
+  told             text not null,
+  primary key (plan_id, finding_id)
+);
+create table reconcile_turns (
+  scope            text primary key,
+  next_at          timestamptz not null
+);
+insert into reconcile_turns (scope, next_at) values ('open', '-infinity'), ('full', '-infinity');
+
 -- What was answered ------------------------------------------------------------------------------------
 
 -- The decision log: denials, what could not be decided, and every so-manieth allow. By day; days are dropped.

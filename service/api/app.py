@@ -33,6 +33,7 @@ from service.api import (
     overrides,
     payment_notices,
     problems,
+    reconcile,
     replays,
     reports,
     reservations,
@@ -69,6 +70,7 @@ ROUTERS: Final[tuple[Routes, ...]] = (
     balances.ROUTES,
     invoices.ROUTES,
     payment_notices.ROUTES,
+    reconcile.ROUTES,
     tenants.ROUTES,
 )
 """Every module with routes; a new one is added here and nowhere else."""

@@ -54,6 +54,11 @@ COMMANDS: Final = (
         module="quarantine",
         summary="See entries of the journal that were put aside, and apply or dismiss them.",
     ),
+    Later(
+        "reconcile",
+        module="reconcile",
+        summary="See where our records and the payment provider's differ, and put right what is safe.",
+    ),
     Later("job", module="job", summary="List the regular jobs, and run one now."),
 )
 

@@ -555,3 +555,38 @@ def test_ctrl_c_ends_a_command_that_waits_without_a_traceback(monkeypatch):
             complaint = _interrupted(process)
     assert process.returncode == 130
     assert b"Traceback" not in complaint
+
+
+def test_what_differs_is_planned_shown_tried_and_applied(served):
+    run("tenant", "billing", "acme", "good", "--reason", "by wire")
+    run("tenant", "billing", "acme", "--lift", "--reason", "over")
+    assert "Nothing differs." in run("reconcile", "plan", "--once").output
+    with psycopg.connect(served.database_url) as connection:
+        connection.execute(
+            "insert into billing_statuses (tenant_id, subscription_id, since, status, reason)"
+            " select tenant_id, subscription_id, now(), 'suspended', 'by mistake' from subscriptions"
+        )
+    assert "1          " in run("reconcile", "plan", "--once", ends=1).output, "suspected"
+    with psycopg.connect(served.database_url) as connection:  # a minute passes
+        connection.execute(
+            "update reconcile_findings set first_seen_at = first_seen_at - interval '2 minutes'"
+        )
+    plan = told("reconcile", "plan", "--once", ends=1)
+    assert [one["finding"]["class"] for one in plan["proposals"]] == ["status_stale"]
+    shown = run("reconcile", "show", plan["planId"], ends=1).output
+    for part in (
+        "status_stale acme of acme",
+        "expected good, found suspended",
+        "lay: lay it anew. It follows",
+    ):
+        assert part in shown
+    tried = run("reconcile", "apply", plan["planId"], ends=1).output
+    assert "Nothing was done" in tried
+    assert told("tenant", "billing", "acme")["status"] == "suspended"
+    assert (
+        "done: the billing status was laid anew"
+        in run("reconcile", "apply", plan["planId"], "--execute").output
+    )
+    assert told("tenant", "billing", "acme")["status"] == "good"
+    run("reconcile", "plan", "--once")
+    assert "There is no plan" in run("reconcile", "show", "pln_0", ends=2).stderr

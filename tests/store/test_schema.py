@@ -1,12 +1,15 @@
 """schema.sql, the migrations and the queries say the same."""
 
 import re
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
+from policies.payment.fact import PaymentFact
 from store import migrate, queries
 from tests.conftest import _of
 
@@ -142,3 +145,34 @@ def test_billing_statuses_live_through_the_migration_that_makes_them_facts(serve
         assert statuses.fetchall() == [("acme", "grace"), ("beta", "good")]
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute("drop database with_statuses")
+
+
+def test_what_was_said_of_payments_before_there_were_facts_stands_as_a_word_by_hand(servers):
+    """Else the first fact, or a reconcile, would take it for nothing."""
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("create database before_facts")
+    url = _of(servers, "before_facts")
+    migrate.migrate(url)
+    file = resources.files("store").joinpath("migrations", "0023_reconcile.sql").read_text(encoding="utf-8")
+    up, down = file.split("-- migrate:down")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(down)
+        connection.execute("""
+            insert into tenants
+              (tenant_id, shard, name, email, metadata, snapshot_version, created_at, updated_at)
+            values ('acme', 0, '', '', '{}', 1, '2026-01-01Z', '2026-01-01Z');
+            insert into subscriptions (tenant_id, subscription_id, anchored_at, created_at)
+            values ('acme', 'sub_1', '2026-01-01Z', '2026-01-01Z');
+            insert into billing_statuses (tenant_id, subscription_id, since, status, reason) values
+              ('acme', 'sub_1', '2026-02-01Z', 'grace', 'said so'),
+              ('acme', 'sub_1', '2026-02-08Z', 'restricted', 'later');
+            insert into audit (at, actor, action, subject, tenant_id, reason, request_id)
+            values ('2026-02-01Z', 'cli:x', 'billing.set', 'sub_1', 'acme', '', '')
+        """)
+        connection.execute(up)
+        found = connection.execute("select body from payment_facts").fetchall()
+    (word,) = [msgspec.convert(body, PaymentFact) for (body,) in found]
+    assert (word.kind, word.state, word.subscription_id) == ("hand", "grace", "sub_1")
+    assert word.seen_at == datetime(2026, 2, 1, tzinfo=UTC)
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("drop database before_facts")
