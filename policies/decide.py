@@ -259,7 +259,9 @@ def _fallback(
     # usage, so what it says on unused counters it says on any.
     failed = floor.verdict.guard_erred
     stance: WhenUnavailable = "deny" if failed else _stance(right)
-    case = Case(right=right, balance=None, requested=request.quantity, guard_failed=failed)
+    too_much = stance == "allow" and not _could_fit(engine, right, request)
+    stance = "deny" if too_much else stance
+    case = Case(right=right, balance=None, requested=request.quantity, guard_failed=failed, too_much=too_much)
     line = ReasonLine(
         policy_id=None,
         source=right.feature.source if right.feature else None,
@@ -273,6 +275,11 @@ def _fallback(
         clauses=(_clauses(asked) if asked else ()) if explain else msgspec.UNSET,
         degraded=True,
     )
+
+
+def _could_fit(engine: Engine, right: Right, request: Request) -> bool:
+    """Whether the quantity fits if nothing was used yet; what earlier periods left nobody knows."""
+    return bool(right.rollover) or ask(engine, right, request, _unused(right)).verdict.outcome != "denied"
 
 
 def _by_stance(stance: WhenUnavailable, asked: Asked | None) -> bool:

@@ -42,6 +42,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The cap that refused."""
     guard_failed: bool = False
     """A guard erred, so that what the feature declares does not answer."""
+    too_much: bool = False
+    """It would not fit even if nothing had been used."""
 
 
 def sentence(reason: Reason, case: Case) -> str:
@@ -203,6 +205,8 @@ def _happened(fact: BillingFact | None) -> str:
 def _fallback(case: Case) -> str:
     if case.guard_failed:
         return "Could not be decided: a guard failed, so it is refused"
+    if case.too_much:
+        return "Could not be decided; refused, since it would not fit even if nothing had been used"
     feature = case.right.feature
     stance = feature.when_unavailable if feature is not None and case.right.absence is None else "deny"
     return f"Could not be decided; answered by whenUnavailable: {stance}"

@@ -22,6 +22,11 @@ class LastKnown:
         if len(self._by_want) > ALIVE:
             self._by_want.popitem(last=False)
 
+    def count(self, want: Want, values: tuple[int, ...]) -> None:
+        """What was used since counts, too; the levels are as old as they were."""
+        at, _ = self._by_want[want]
+        self._by_want[want] = (at, values)
+
     def recall(self, want: Want, now: datetime) -> tuple[int, ...] | None:
         """What was read last, if it is not too old to answer with."""
         at, values = self._by_want.get(want, (None, ()))

@@ -71,17 +71,22 @@ async def _without_counting(context: Context, wanted: Wanted, decision: Decision
 async def _while_away(context: Context, wanted: Wanted, asked: Asked, error: RedisAwayError) -> Consumed:
     """Without Redis `whenUnavailable` decides; what it allows waits in Postgres to be counted (R29)."""
     decision = await fitting.decision_while_away(context, wanted, error)
-    if not decision.allowed:
-        return Consumed(decision, consumed=False)
     event, request = asked.event, asked.request
     identity = (event.tenant_id, booking.digest(event))
     waiting = Waiting(identity, booking.fingerprint(event, request.quantity, request.context), event)
+    if not decision.allowed:
+        # One that waits already was allowed, and is what leaves no room for itself now.
+        before = decision.outcome == "indeterminate" and await inbox.waits(context, waiting)
+        again = msgspec.structs.replace(decision, allowed=True) if before else decision
+        return Consumed(again, consumed=before)
     try:
         found = await inbox.keep(context, [waiting], context.clock.now())
     except errors.UnavailableError:
         return Consumed(decision, consumed=False)
     if found[identity] == "mismatch":
         raise fitting.mismatch(event)
+    if found[identity] == "accepted":
+        fitting.remember_away(context, asked)
     return Consumed(decision, consumed=True)
 
 

@@ -25,7 +25,7 @@ from service.rights import Standing
 from service.usecases import booking, carrying, check, levels
 from store.consuming import Found, Use
 from store.link import RedisAwayError
-from store.reading import FenceClosedError
+from store.reading import FenceClosedError, Want
 
 RETRY_AFTER_S: Final = 2
 TRIES: Final = 8
@@ -271,8 +271,42 @@ def _decided(context: Context, asked: Asked, counted: Levels, *, counted_it: boo
             log.error("%s was counted against Cedar's word: %s", asked.moment.decision_id, decision.message)
         else:
             return None
+    if counted_it and asked.standing.remembered:
+        _remember(context, asked, counted)
     context.decisions.note(decision, asked.standing, asked.request, counted)
     return decision
+
+
+def _remember(context: Context, asked: Asked, before: Levels) -> None:
+    """What was used counts for `lastKnown` as what was read does."""
+    values = _after(asked, before)
+    if values is not None:
+        context.last_known.keep(_want(asked), values, asked.moment.now)
+
+
+def remember_away(context: Context, asked: Asked) -> None:
+    """What an outage let pass counts for the next one that asks this process."""
+    if not asked.standing.remembered:
+        return
+    want = _want(asked)
+    known = context.last_known.recall(want, asked.moment.now)
+    if known is not None:
+        right, entity_id = asked.standing.right, asked.request.entity_id
+        values = _after(asked, levels.read(right, entity_id, known))
+        if values is not None:
+            context.last_known.count(want, values)
+
+
+def _after(asked: Asked, before: Levels) -> levels.Values | None:
+    right, entity_id = asked.standing.right, asked.request.entity_id
+    held = asked.moment.seconds is not None
+    return levels.after(right, entity_id, before, use(asked).measured, held=held)
+
+
+def _want(asked: Asked) -> Want:
+    entity_id = asked.request.entity_id
+    named = entity_id is not None and asked.standing.by_entity
+    return levels.want(asked.standing.right, entity_id) if named else asked.standing.want
 
 
 def mismatch(event: Usage) -> errors.IdempotencyMismatchError:

@@ -14,6 +14,16 @@ from store.inbox import Identity, Waiting
 Kept = Literal["accepted", "duplicate", "mismatch"]
 
 
+async def waits(context: Context, one: Waiting) -> bool:
+    """Whether this very event waits to be counted; False if nobody can say."""
+    try:
+        async with postgres.transaction(context.pool) as connection:
+            known = await inbox.known(connection, [one.identity])
+    except errors.UnavailableError:
+        return False
+    return known.get(one.identity) == one.fingerprint
+
+
 async def keep(context: Context, waiting: Sequence[Waiting], now: datetime) -> dict[Identity, Kept]:
     """Keeps events to be counted later; what is known already is a duplicate, or came with another body.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from policies import balance
 from policies.balance import Levels
 from policies.entitlement import Right
 from policies.grant import Grant
@@ -10,6 +11,7 @@ from service.usecases import carrying
 from store import keyspace
 from store.reading import Want
 
+Values = tuple[int, ...]
 BUCKETS = ("i", "o", "x", "r")
 
 
@@ -67,6 +69,31 @@ def read(right: Right, entity_id: str | None, values: tuple[int, ...]) -> Levels
         grants=tuple(rest[:count]),
         rollover=drawn,
         carried=got,
+    )
+
+
+def after(right: Right, entity_id: str | None, before: Levels, measured: int, *, held: bool) -> Values | None:
+    """The values of `want` after a use of so much, or a hold; None where more than these levels tells.
+
+    That is where something rolls over, and of a meter with a level, which may not have grown.
+    """
+    feature, terms = right.feature, right.terms
+    if feature is None or feature.is_level() or right.rollover or not isinstance(terms, MeteredTerms):
+        return None
+    room = balance.capacity(terms, overage=right.has_overage, grants=right.grants, before=right.grants_before)
+    drawn = balance.draw(room, before, measured)
+    caps = [
+        level + measured
+        for cap, level in zip(terms.caps, before.caps, strict=True)
+        if cap.per == "tenant" or entity_id is not None
+    ]
+    return (
+        before.included + drawn.included,
+        before.overage + drawn.overage,
+        before.excess + drawn.excess,
+        before.reserved + (measured if held else 0),
+        *map(sum, zip(before.grants, drawn.grants, strict=True)),
+        *caps,
     )
 
 

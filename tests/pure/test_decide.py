@@ -449,6 +449,15 @@ def test_without_counters_the_feature_says_what_to_answer(stance, last_known, al
     assert decision.reasons[0].source == "features.yaml:6"
 
 
+def test_what_would_not_fit_with_nothing_used_no_outage_opens():
+    right = plans.right(plans.PRO_TOKENS, with_stance("allow"))
+    least_cap = min(cap.limit for cap in right.terms.caps)
+    assert away(right, quantity=least_cap).allowed
+    refused = away(right, quantity=least_cap + 1)
+    assert (refused.allowed, refused.outcome, refused.reason) == (False, "indeterminate", "fallback")
+    assert "would not fit even if nothing had been used" in refused.message
+
+
 def test_the_last_known_answer_of_cedar_stands_beside_the_fallback():
     denied = away(plans.right(plans.PRO_TOKENS), FULL)
     assert [line.reason for line in denied.reasons] == ["fallback", "limit_reached"]
