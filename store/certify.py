@@ -15,11 +15,11 @@ from psycopg.rows import class_row
 from redis import exceptions
 
 from policies import limits
-from store import fitness, flush, incidents, journal, keyspace, postgres, queries
+from store import fitness, flush, holds, incidents, journal, keyspace, postgres, queries
 from store.conversation import Command
-from store.counters import Counters
+from store.counters import Counters, version_puts
 from store.crash_points import crash_point
-from store.holds import Holds
+from store.guarding import Guard
 from store.incidents import Reach
 from store.link import Link, RedisAwayError
 from store.reservations import OpenLine
@@ -79,14 +79,16 @@ async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bo
         if not shards:
             return []
         crash_point("certify-locked")
+        guard = Guard(link)
+        await guard.close(shards)
         if rewrite:
             await _rewrite_once(link, run_id)
-        await _continue_streams(pool, link)
+        await _continue_streams(pool, guard, frozenset(shards))
         crash_point("certify-continued")
         while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
             pass
         crash_point("certify-flushed")
-        return await _rebuild(pool, link, shards, run_id, now=now)
+        return await _rebuild(pool, guard, shards, run_id, now=now)
 
 
 async def _closed(link: Link) -> tuple[str, list[int]]:
@@ -120,12 +122,12 @@ async def _rewrite_file(link: Link) -> None:
         await asyncio.sleep(REWRITE_POLL_S)
 
 
-async def _continue_streams(pool: postgres.Pool, link: Link) -> None:
+async def _continue_streams(pool: postgres.Pool, guard: Guard, shards: frozenset[int]) -> None:
     """An emptied stream must not give ids at or below its cursor: the flush would pass over such entries."""
     async with postgres.transaction(pool) as connection:
         cursors = await postgres.rows(connection, flush_sql.cursors, {}, flush.Cursor)
-    used = [cursor for cursor in cursors if cursor.last_id != "0-0"]
-    replies = await link.send([("XINFO", "STREAM", keyspace.journal(c.shard)) for c in used])
+    used = [cursor for cursor in cursors if cursor.shard in shards and cursor.last_id != "0-0"]
+    replies = await guard.link.send([("XINFO", "STREAM", keyspace.journal(c.shard)) for c in used])
     commands: list[Command] = []
     for cursor, reply in zip(used, replies.values, strict=True):
         key = keyspace.journal(cursor.shard)
@@ -133,7 +135,7 @@ async def _continue_streams(pool: postgres.Pool, link: Link) -> None:
             commands.append(("XADD", key, "MAXLEN", 0, _next_id(cursor.last_id), "n", 0))
         elif _last_given(reply) < keyspace.entry_parts(cursor.last_id):
             commands.append(("XSETID", key, cursor.last_id))
-    await Counters(link).send_all(commands)
+    await guard.send(commands)
 
 
 def _next_id(entry_id: str) -> str:
@@ -147,13 +149,14 @@ def _last_given(reply: Sequence[object]) -> tuple[int, int]:
 
 
 async def _rebuild(
-    pool: postgres.Pool, link: Link, shards: Sequence[int], run_id: str, *, now: datetime
+    pool: postgres.Pool, guard: Guard, shards: Sequence[int], run_id: str, *, now: datetime
 ) -> list[int]:
     """Replaces the counters of those shards whose journals are empty by the flushed sums, and opens them.
 
     The cursor rows are locked, so nobody flushes meanwhile. The corrections go in a transaction before: if
     they outlived an open shard, they would be taken back from sums that never held the duplicates.
     """
+    link = guard.link
     async with postgres.transaction(pool) as connection:
         drained = [cursor.shard for cursor in await _drained(connection, link, shards)]
         await postgres.execute(connection, flush_sql.forget_corrections, {"shards": drained})
@@ -164,13 +167,14 @@ async def _rebuild(
         _same_run(present, run_id)
         cursors = [cursor for cursor in cursors if cursor.shard in closed]  # another may have opened some
         ready = [cursor.shard for cursor in cursors]
-        await _put_all_back(connection, link, ready, now=now)
+        crash_point("certify-drained")
+        await _put_all_back(connection, guard, ready, now=now)
         crash_point("certify-put-back")
         _same_run(link.run_id, run_id)
         reaches = [Reach(c.shard, c.number, c.drained_at) for c in cursors]
         commands = await incidents.begin_epochs(connection, link, reaches, now=now)
         commands += [("SET", keyspace.fence(shard), run_id) for shard in ready]
-        await Counters(link).send_all(commands)
+        await guard.send(commands)
         crash_point("certify-opened")
         return ready
 
@@ -191,22 +195,21 @@ async def _drained(connection: postgres.Connection, link: Link, shards: Sequence
 
 
 async def _put_all_back(
-    connection: postgres.Connection, link: Link, shards: Sequence[int], *, now: datetime
+    connection: postgres.Connection, guard: Guard, shards: Sequence[int], *, now: datetime
 ) -> None:
     params: dict[str, object] = {
         "shards": list(shards),
         "since": now - COUNTER_LIFE,
         "capped_since": now - CAP_LIFE,
     }
-    counters = Counters(link)
-    await _drop(link, frozenset(shards))
+    await _drop(guard, frozenset(shards))
     crash_point("certify-dropped")
     async for sums in _pages(connection, sql.counters, params, _Sum):
-        await counters.send_all(_put_back(sums))
+        await guard.send(_put_back(sums))
     async for versions in _pages(connection, sql.versions, params, _Version):
-        await counters.set_versions({item.tenant_id: item.snapshot_version for item in versions})
+        await guard.send(version_puts({item.tenant_id: item.snapshot_version for item in versions}))
     async for lines in _pages(connection, reservation_sql.open, params, OpenLine):
-        await Holds(link).put_back([journal.decode_line(item.reserve) for item in lines])
+        await guard.send(holds.put_back([journal.decode_line(item.reserve) for item in lines]))
 
 
 def _put_back(sums: Sequence[_Sum]) -> list[Command]:
@@ -235,18 +238,18 @@ async def _pages(
             yield page
 
 
-async def _drop(link: Link, shards: frozenset[int]) -> None:
+async def _drop(guard: Guard, shards: frozenset[int]) -> None:
     """Counters and open reservations, before they are put back."""
     held = [key for shard in shards for key in (keyspace.holds(shard), keyspace.due(shard))]
-    await link.send([("UNLINK", key) for key in held])
+    await guard.send([("UNLINK", key) for key in held])
     cursor = b"0"
     while True:
-        reply = (await link.send([("SCAN", cursor, "MATCH", "[cq]:*", "COUNT", 1000)])).values[0]
+        reply = (await guard.link.send([("SCAN", cursor, "MATCH", "[cq]:*", "COUNT", 1000)])).values[0]
         if isinstance(reply, exceptions.ResponseError):
             raise RedisAwayError(str(reply))
         cursor, keys = reply
         ours = [key for key in keys if keyspace.shard_of_key(key.decode()) in shards]
         if ours:
-            await link.send([("UNLINK", key) for key in ours])
+            await guard.send([("UNLINK", *ours)])
         if cursor == b"0":
             return

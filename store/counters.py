@@ -142,19 +142,11 @@ class Counters:
         await self.send_all([("SET", keyspace.CATALOG, catalog_hash)])
 
     async def set_versions(self, versions: dict[str, int]) -> None:
-        """Puts the tenants' snapshot versions to what Postgres says, also downwards: after a restore of it.
+        """Puts the tenants' snapshot versions to what Postgres says.
 
         Errors: RedisAwayError.
         """
-        await self.send_all(
-            [
-                *_forget_copies(versions),
-                *(
-                    ("HSET", keyspace.versions(keyspace.shard_of(tenant_id)), tenant_id, version)
-                    for tenant_id, version in versions.items()
-                ),
-            ]
-        )
+        await self.send_all(version_puts(versions))
 
     async def send_all(self, commands: Sequence[Command]) -> Replies:
         """Sends plain commands of which each must succeed.
@@ -195,6 +187,15 @@ def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Co
         body += (event.value,) if event.account.meter == "unique" else ()
         body += script_call.caps(shard, keys, event.account.tenant_id, event.caps)
     return keys.call(scripts.RECORD, RUN_ID, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
+
+
+def version_puts(versions: dict[str, int]) -> list[Command]:
+    """What puts the tenants' snapshot versions to what Postgres says, also downwards: after its restore."""
+    puts: list[Command] = [
+        ("HSET", keyspace.versions(keyspace.shard_of(tenant_id)), tenant_id, version)
+        for tenant_id, version in versions.items()
+    ]
+    return [*_forget_copies(versions), *puts]
 
 
 def _forget_copies(tenant_ids: Iterable[str]) -> list[Command]:

@@ -26,6 +26,7 @@ Point = Literal[
     "certify-continued",  # streams give ids past their cursors
     "certify-flushed",  # journals are in Postgres
     "certify-forgotten",  # corrections are gone, counters as they were
+    "certify-drained",  # the cursors are ours, and nothing waits past them
     "certify-dropped",  # counters are gone
     "certify-put-back",  # they are back, the fences closed
     "certify-opened",  # the fences are open, nothing is committed

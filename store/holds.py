@@ -173,23 +173,6 @@ class Holds:
             if len(lines) < limits.RESERVATIONS_SWEPT or "done" not in outcomes:
                 return ended
 
-    async def put_back(self, lines: Sequence[Line]) -> None:
-        """Opens reservations again that a server has lost; their units stand in the counters.
-
-        Errors: RedisAwayError.
-        """
-        commands: list[Command] = []
-        for line in lines:
-            event = line.event
-            shard, tenant_id = keyspace.shard_of(event.tenant_id), event.tenant_id
-            commands += [
-                ("HSET", keyspace.holds(shard), event.digest, journal.encode_line(line)),
-                ("ZADD", keyspace.expiries(shard, tenant_id), line.expires_at, event.digest),
-                ("ZADD", keyspace.due(shard), "LT", line.expires_at, tenant_id),
-            ]
-        if commands:
-            await self._send(commands)
-
     async def _expired(self, shard: int, tenant_id: str, now: datetime) -> list[Line]:
         (said,) = (await self._send([("GET", keyspace.clock(shard))])).values
         expired = _range(keyspace.expiries(shard, tenant_id), _later(now, said))
@@ -204,6 +187,20 @@ class Holds:
         for value in replies.values:
             _raise_error(value)
         return replies
+
+
+def put_back(lines: Sequence[Line]) -> list[Command]:
+    """What opens reservations again that a server has lost; their units stand in the counters."""
+    commands: list[Command] = []
+    for line in lines:
+        event = line.event
+        shard, tenant_id = keyspace.shard_of(event.tenant_id), event.tenant_id
+        commands += [
+            ("HSET", keyspace.holds(shard), event.digest, journal.encode_line(line)),
+            ("ZADD", keyspace.expiries(shard, tenant_id), line.expires_at, event.digest),
+            ("ZADD", keyspace.due(shard), "LT", line.expires_at, tenant_id),
+        ]
+    return commands
 
 
 def late(end: End, now: datetime) -> Recording:

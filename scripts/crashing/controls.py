@@ -17,7 +17,7 @@ from scripts.crashing import torn, variant
 from scripts.crashing.clients import Kinds
 from scripts.crashing.judge import Verdict
 from scripts.crashing.rest import REST_S
-from scripts.crashing.site import BOUND_S, SiteError
+from scripts.crashing.site import await_
 from scripts.crashing.stage import Say, Setting, Stage
 from scripts.crashing.torn import Scene
 from scripts.crashing.world import Size
@@ -30,7 +30,6 @@ SLOW_MS: Final = 2_000
 """An fsync that takes so long has not completed when the power goes."""
 PATIENCE_S: Final = 15.0
 """What is broken may never come to rest."""
-_LOOK_S: Final = 0.02
 _SHOWN: Final = 160
 
 
@@ -55,18 +54,10 @@ def _setting(**changes: object) -> Setting:
     return msgspec.structs.replace(Setting(apis=1, workers=1, size=SMALL), **changes)
 
 
-def _until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + BOUND_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise SiteError(f"not within {BOUND_S:.0f} s: {what}")
-        time.sleep(_LOOK_S)
-
-
 def _acknowledge(stage: Stage, more: int) -> None:
     """Waits until so many more acts are acknowledged."""
     wanted = stage.acknowledged + more
-    _until(lambda: stage.acknowledged >= wanted, f"{more} acknowledgements")
+    await_(lambda: stage.acknowledged >= wanted, f"{more} acknowledgements")
 
 
 def _cut_power_while_syncing(stage: Stage) -> None:
@@ -88,7 +79,7 @@ def _die_between_cursor_and_commit(stage: Stage) -> None:
     _acknowledge(stage, 200)
     worker = stage.site.workers[0]
     worker.start("flush-kept")
-    _until(lambda: not worker.up, "the death of the worker")
+    await_(lambda: not worker.up, "the death of the worker")
 
 
 def _race_to_the_limit(stage: Stage) -> None:

@@ -43,6 +43,7 @@ def run(
     with stages.stage(setting, say) as stage:
         nemesis = Nemesis(stage.site, seed, deck)
         stage.start()
+        stage.await_ready()
         stage.send(seed, kinds or Kinds())
         nemesis.run(time.monotonic() + seconds)
         nemesis.kill_machine()

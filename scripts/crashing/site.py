@@ -154,7 +154,7 @@ class Postgres(Part):
         """Starts it once what is left of the run before is gone; it may take a while until it answers."""
         site = self._site
         with Lock(site.folder / "postgres.lock") as lock:
-            _await(lock.take, "what is left of postgres")
+            await_(lock.take, "what is left of postgres")
             (site.layout.postgres / "postmaster.pid").unlink(missing_ok=True)
             self._spawn(
                 postgres_server.command(site.found.postgres, site.layout.postgres, site.sockets),
@@ -186,7 +186,7 @@ class Valkey(Part):
         self.await_end()  # if it went by itself, its disk may still be at work
         site = self._site
         with Lock(site.folder / "valkey.lock") as lock:
-            _await(lock.take, "what is left of valkey")
+            await_(lock.take, "what is left of valkey")
             server = valkey_server.command(site.found.valkey, site.layout.valkey, site.valkey_socket)
             changed = [part for name, value in self.settings.items() for part in (f"--{name}", value)]
             argv = [*map(str, server), *changed]
@@ -329,8 +329,8 @@ class Site:
 
     def await_servers(self) -> None:
         """Errors: SiteError when one does not answer in time."""
-        _await(lambda: self.postgres.ready, "postgres")
-        _await(lambda: self.valkey.ready, "valkey")
+        await_(lambda: self.postgres.ready, "postgres")
+        await_(lambda: self.valkey.ready, "valkey")
 
     def kill_all(self) -> None:
         """The whole machine at once."""
@@ -345,9 +345,10 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def _await(done: Callable[[], bool], what: str) -> None:
+def await_(done: Callable[[], bool], what: str) -> None:
+    """Waits for a condition. Errors: SiteError."""
     deadline = time.monotonic() + BOUND_S
     while not done():
         if time.monotonic() > deadline:
-            raise SiteError(f"{what} is not there after {BOUND_S:.0f} s")
+            raise SiteError(f"{what} is not so after {BOUND_S:.0f} s")
         time.sleep(_LOOK_S)

@@ -17,7 +17,7 @@ from scripts.crashing import clients, ledger, rest, world
 from scripts.crashing.clients import Order
 from scripts.crashing.judge import Judge, Verdict
 from scripts.crashing.ledger import Ledger
-from scripts.crashing.site import Site
+from scripts.crashing.site import Site, await_
 from scripts.crashing.world import Size, World
 from service import bootstrap
 from service.embedded.servers import ROOT, EmbeddedServers, Running
@@ -72,6 +72,10 @@ class Stage:
         self.site.start_servers()
         for part in (*self.site.apis, *self.site.workers):
             part.start()
+
+    def await_ready(self) -> None:
+        """Every API process lacks nothing. Errors: SiteError."""
+        await_(lambda: all(api.ready for api in self.site.apis), "the API")
 
     def send(self, seed: int, crowd: clients.Kinds) -> None:
         """Lets clients send from now on."""

@@ -9,6 +9,7 @@ from service.context import Context
 from service.usecases import check, subscribe, tenants
 from service.usecases.check import Check
 from store import certify, fitness, flush, keyspace, postgres, quarantine
+from store.guarding import Guard
 from store.link import Link, RedisAwayError
 from tests.conftest import NOW
 from tests.store import ledger
@@ -120,7 +121,7 @@ async def test_a_second_certifier_leaves_open_shards_alone(counting: Context, re
     await flush_all(counting)
     await statuses(counting, event(3, 2))
     second = Link(redis_url)
-    opened = await certify._rebuild(counting.pool, second, closed, run_id, now=NOW)
+    opened = await certify._rebuild(counting.pool, Guard(second), closed, run_id, now=NOW)
     await second.close()
     assert opened == []
     assert await levels(counting) == (142, 0, 0)
@@ -166,7 +167,7 @@ async def test_a_server_that_changes_while_it_is_certified_stays_closed(counting
     await link.send([("DEL", keyspace.fence(keyspace.shard_of("acme")))])
     _, closed = await certify._closed(link)
     with pytest.raises(RedisAwayError, match="changed"):
-        await certify._rebuild(counting.pool, link, closed, "0" * 40, now=NOW)
+        await certify._rebuild(counting.pool, Guard(link), closed, "0" * 40, now=NOW)
     assert await certify.uncertified(link) == closed
 
 

@@ -17,12 +17,12 @@ from service.usecases import books, reservations, reserve, revise
 from service.usecases.events import EventName
 from service.usecases.fitting import Wanted
 from service.usecases.reservations import Told
-from store import keyspace, scripts
+from store import certify, keyspace, scripts
 from store.counters import Correction
 from store.turns import Rates, Turns
 from tests.conftest import NOW
 from tests.store import giving, ledger, test_meters
-from tests.store.ledger import ORDER, TOKENS, event, worker
+from tests.store.ledger import ORDER, TOKENS, event, flush_all, worker
 from tests.store.test_consume import use
 
 END = "the story is over"
@@ -47,6 +47,11 @@ async def story(context: Context) -> None:
         await revise.revise(context, ORDER, EventName("acme", "tests", event_id), wish)
     correction = Correction("c1", keyspace.shard_of("acme"), "acme", ledger.month(), f"{TOKENS}:i", 1)
     await context.counters.correct(correction.shard, [correction])
+    await flush_all(context)
+    await context.counters.link.send(
+        [("DEL", keyspace.fence(keyspace.shard_of(each))) for each in ("acme", "capped")]
+    )
+    assert len(await certify.certify(context.pool, context.counters.link, now=NOW)) == 2
     assert await Turns(context.counters.link, Rates(), real_ms=lambda: 1).take("invoices", "me") == 0
     await books.look(context, ["acme", "capped"], now=NOW)
 
