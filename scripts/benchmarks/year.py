@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from scripts.benchmarks import figure, sides
+from scripts.benchmarks import figure, reported, sides
 from scripts.benchmarks.figure import Figure, Settings
 from scripts.benchmarks.load import LoadError
 from service import clock
@@ -46,6 +46,7 @@ def figures(settings: Settings) -> list[Figure]:
         found = []
         for step in _BARE:
             name = "year" if step == "month" else f"year-by-{step}"
+            before = reported.processor_s(api.pid)
             found.append(
                 figure.measure(
                     name,
@@ -55,6 +56,8 @@ def figures(settings: Settings) -> list[Figure]:
                     settings=settings,
                 )
             )
+            used = (reported.processor_s(api.pid) - before) / (settings.runs * ASKED)
+            settings.say(f"  of it the API used {1_000 * used:.0f} ms of its processor")
         return found
 
 
