@@ -82,6 +82,7 @@ def summary(seed: int, outcomes: Sequence[Outcome], deck: Deck) -> dict[str, Any
         "crashPoints": f"{len(deck.reached)} of {len(POINTS)}",
         "notReached": [point for point in POINTS if not deck.reached[point]],
         "pairs": len(deck.pairs),
+        "stalledAt": len(deck.stalled),
         "restS": round(max(outcome.rest_s for outcome in outcomes), 1),
         "powerCuts": f"none: {'; '.join(cuts)}" if cuts else "simulated",
         "examples": examples,

@@ -235,8 +235,12 @@ class Machine:
                 self._disk.failing = True
             elif order == "cut":
                 self._cut = True
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
+                self._kill()
+        self._kill()  # whoever gave orders is gone
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
 
 
 def _say(told: Told) -> None:

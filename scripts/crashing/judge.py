@@ -52,6 +52,8 @@ class Verdict(msgspec.Struct, kw_only=True, rename="camel"):
     """Buckets that do not close (R14), or whose use is not what is stored."""
     damaged: int = 0
     """Journal entries that could not be believed."""
+    alarms: int = 0
+    """Incidents and drifts that were told; of a run in which nothing is lost they are false."""
     restless: int = 0
     """Whether something was still waiting to be done, long after all was up again."""
     surprises: int = 0
@@ -96,6 +98,7 @@ class Judge:
         self.held: Counter[Key] = Counter()
         self.missing: list[str] = []
         """Events that were lost."""
+        self.alarms: list[str] = []
         with psycopg.connect(database_url) as connection:
             self._read(connection)
             self._judge_events()
@@ -105,6 +108,8 @@ class Judge:
             self._judge_counters(connection)
         if port is not None:
             self._judge_books(port)
+            for told in self.alarms:
+                self.verdict.note("alarms", told)
         for what, example in ledger.surprises.items():
             self.verdict.note("surprises", f"{what}: {example}")
 
@@ -117,6 +122,8 @@ class Judge:
                 self.sums[tenant_id, feature_id] += quantity
         for (reason,) in connection.execute("select reason from journal_quarantine"):
             self.verdict.note("damaged", reason)
+        for told in connection.execute(_ALARMS):
+            self.alarms.append(str(told))
 
     def _judge_events(self) -> None:
         for event_id, rows in self.stored.items():
@@ -266,6 +273,11 @@ def _counters(url: str) -> Iterator[tuple[str, int]]:
                     yield f"{place} {field}", int(level)
 
 
+_ALARMS: Final = """
+select kind, detail from incidents
+union all
+select class, subject || ': ' || evidence::text from drift where state = 'open'
+"""
 _PARTS: Final = ("used", "reserved", "expired", "carried", "remaining")
 _RESERVATIONS: Final = "select digest, state from reservations"
 _HELD: Final = """

@@ -54,6 +54,7 @@ class Nemesis:
             (1, self.kill_backend),
             (2, self.kill_two),
             (2, self.pause),
+            (2, self.stall_worker),
             (2, self.cut_connections),
             (1, self.slow_disk),
             (1, self.failing_disk),
@@ -133,6 +134,25 @@ class Nemesis:
         _signal(pids, signal.SIGSTOP)
         time.sleep(self._rnd.uniform(*PAUSE_S))
         _signal(pids, signal.SIGCONT)
+
+    def stall_worker(self) -> None:
+        """One hangs at a crash point while others work; sometimes it loses its connections meanwhile."""
+        worker = self._rnd.choice(self._site.workers)
+        point = self._rnd.choice([point for point in POINTS if point not in OF_API])
+        self._note(f"{worker.name} hangs at {point}")
+        self._kill(worker)
+        worker.start(f"{self._armed(point)}:stop")
+        self._provoke(point)
+        deadline = time.monotonic() + POINT_S
+        while worker.up and not _is_stopped(worker.pid) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        if worker.up and _is_stopped(worker.pid):
+            self._deck.stalled[point] += 1
+            if self._rnd.random() < 0.6:  # noqa: PLR2004 - often
+                self._ask(_CUT)
+            time.sleep(self._rnd.uniform(*PAUSE_S))
+            worker.go_on()
+        self.restore()
 
     def slow_disk(self) -> None:
         """What Valkey writes takes long to be on the disk, sometimes longer than anybody waits."""
@@ -290,6 +310,7 @@ class Deck:
     def __init__(self) -> None:
         self._left: list[Point] = []
         self.reached: Counter[Point] = Counter()
+        self.stalled: Counter[Point] = Counter()
         self.pairs: Counter[tuple[Point, str]] = Counter()
 
     def draw(self, rnd: random.Random) -> Point:
@@ -311,6 +332,14 @@ def _children(pid: int) -> list[int]:
     except OSError:
         return []
     return [int(child) for child in text.split()]
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process stands still."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def _signal(pids: Sequence[int], number: signal.Signals) -> None:

@@ -17,6 +17,6 @@ pytestmark = pytest.mark.skipif(
 def test_a_few_seconds_of_faults_leave_everything_right(capfd):
     deck = Deck()
     setting = Setting(apis=1, workers=1, size=Size(reporting=12, limited=2, capped=1))
-    outcome = runs.run(setting, 5, seed=7, deck=deck, say=print)
+    outcome = runs.run(setting, 4, seed=7, deck=deck, say=print)
     assert outcome.verdict.acknowledged > 0
     assert sum(outcome.kills.values()) >= 4, "at least all parts at once in the end"
