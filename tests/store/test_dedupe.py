@@ -37,7 +37,7 @@ async def test_an_id_counts_once_for_sixty_days_over_every_months_edge(counting:
     await flushed(counting)
     if lost:
         await lose_redis(counting)
-    for days in (0, 1, 2, 3, 28, 31, 32, 45, 58, 59, 60):
+    for days in (0, 3, 31, 45, 58, 59, 60):
         for late in (timedelta(milliseconds=2), DAY - timedelta(milliseconds=2)):
             clock.at = NIGHT + days * DAY + (late if days < limits.DEDUPE_DAYS else timedelta())
             await statuses(counting, event(1, 10))
