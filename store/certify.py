@@ -6,9 +6,10 @@ to Postgres, put the flushed sums back as counters, and only then write the fenc
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from psycopg.rows import class_row
@@ -32,6 +33,9 @@ Row = TypeVar("Row")
 
 LOCK = 0x6D67_0002
 PAGE = 500
+"""Rows read at a time: windows of some ten counters each, 500 at most."""
+GROUP_TENANTS = 10_000
+"""Of the shards that are put back and opened together, so many or a few more: a second or two."""
 REWRITE_POLL_S = 0.01
 COUNTER_LIFE = timedelta(days=limits.EVENT_AGE_DAYS + 5)
 """How long counters live past the end of their interval: late events may still draw from them."""
@@ -40,12 +44,22 @@ CAP_LIFE = timedelta(seconds=limits.RESERVATION_SECONDS + limits.EVENT_AHEAD_SEC
 """How long those of a cap do: a use may be of a moment ago, and a reservation of then may still end."""
 
 
-class _Sum(msgspec.Struct, frozen=True):
+class _Window(msgspec.Struct, frozen=True):
+    """Counters of a tenant in one time window, or a part of them; each `used` as text."""
+
     tenant_id: str
     time_window: str
-    field: str
-    used: int
+    fields: list[str]
+    used: list[str]
     ends: int
+    """Of the window, in unix seconds; 0: never."""
+
+
+class _Size(msgspec.Struct, frozen=True):
+    """How many tenants a shard has."""
+
+    shard: int
+    tenants: int
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -53,36 +67,42 @@ class _Version(msgspec.Struct, frozen=True):
     snapshot_version: int
 
 
-async def uncertified(link: Link) -> list[int]:
-    """The shards whose fence does not name the server that answers.
+ALL: Final = range(keyspace.SHARDS)
+
+
+async def uncertified(link: Link, shards: Sequence[int] = ALL) -> list[int]:
+    """Those of the shards whose fence does not name the server that answers.
 
     Errors: RedisAwayError.
     """
-    return (await _closed(link))[1]
+    return (await _closed(link, shards))[1]
 
 
-async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bool = True) -> list[int]:
+async def certify(
+    pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bool = True, of: Sequence[int] = ALL
+) -> list[int]:
     """Rebuilds and opens the closed shards whose journals are empty; names them.
 
     The others wait for the next time: one that cannot be flushed does not keep the rest closed. Right however
     often it is begun anew.
 
+    `of` are the shards that the server has: all, unless it is one of several.
     `rewrite` False: the server forbids BGREWRITEAOF, and its version is known not to tear scripts.
     Errors: UnavailableError, RedisAwayError; what was not opened stays closed.
     """
-    if not await uncertified(link):
+    if not await uncertified(link, of):
         return []
     async with postgres.transaction(pool) as holder:
         # Spares others the work; what makes a rebuild safe are the cursor rows that it locks.
         await postgres.execute(holder, sql.take_lock, {"lock": LOCK})
-        run_id, shards = await _closed(link)
+        run_id, shards = await _closed(link, of)
         if not shards:
             return []
         crash_point("certify-locked")
         guard = Guard(link)
         await guard.close(shards)
         if rewrite:
-            await _rewrite_once(link, run_id)
+            await _rewrite_once(link, run_id, keyspace.rewritten(of[0]))
         await _continue_streams(pool, guard, frozenset(shards))
         crash_point("certify-continued")
         while (await flush.flush_once(pool, link, now=now, shards=frozenset(shards))).more:
@@ -91,20 +111,21 @@ async def certify(pool: postgres.Pool, link: Link, *, now: datetime, rewrite: bo
         return await _rebuild(pool, guard, shards, run_id, now=now)
 
 
-async def _closed(link: Link) -> tuple[str, list[int]]:
-    """The run of the server, and the shards that are not certified on it."""
-    replies = await link.send([("GET", keyspace.fence(shard)) for shard in range(keyspace.SHARDS)])
+async def _closed(link: Link, shards: Sequence[int]) -> tuple[str, list[int]]:
+    """The run of the server, and those of the shards that are not certified on it."""
+    replies = await link.send([("GET", keyspace.fence(shard)) for shard in shards])
     run_id = replies.run_id.encode()
-    return replies.run_id, [shard for shard, value in enumerate(replies.values) if value != run_id]
+    fences = zip(shards, replies.values, strict=True)
+    return replies.run_id, [shard for shard, value in fences if value != run_id]
 
 
-async def _rewrite_once(link: Link, run_id: str) -> None:
+async def _rewrite_once(link: Link, run_id: str, key: str) -> None:
     """Once for each run of the server (R25), however often certifying is begun."""
-    done = (await link.send([("GET", keyspace.REWRITTEN)])).values[0]
+    done = (await link.send([("GET", key)])).values[0]
     if done != run_id.encode():
         await _rewrite_file(link)
         crash_point("certify-rewritten")
-        await Counters(link).send_all([("SET", keyspace.REWRITTEN, run_id)])
+        await Counters(link).send_all([("SET", key, run_id)])
 
 
 async def _rewrite_file(link: Link) -> None:
@@ -153,6 +174,38 @@ async def _rebuild(
 ) -> list[int]:
     """Replaces the counters of those shards whose journals are empty by the flushed sums, and opens them.
 
+    Some shards at a time, those first that most events came from: they are in use while the others wait.
+    """
+    async with postgres.transaction(pool) as connection:
+        cursors = await _still_closed(connection, guard.link, shards, run_id)
+        await _drop(guard, frozenset(cursor.shard for cursor in cursors))
+        crash_point("certify-dropped")
+        params = {"shards": [cursor.shard for cursor in cursors]}
+        order = await postgres.rows(connection, sql.busiest_first, params, _Size)
+    opened = []
+    for group in _groups(order):
+        opened += await _open(pool, guard, group, run_id, now=now)
+    return opened
+
+
+def _groups(order: Sequence[_Size]) -> list[list[int]]:
+    """The shards in their order, in groups of which each is worth a transaction of its own."""
+    groups: list[list[int]] = []
+    room = 0
+    for size in order:
+        if room <= 0:
+            groups.append([])
+            room = GROUP_TENANTS
+        groups[-1].append(size.shard)
+        room -= size.tenants
+    return groups
+
+
+async def _open(
+    pool: postgres.Pool, guard: Guard, shards: Sequence[int], run_id: str, *, now: datetime
+) -> list[int]:
+    """Puts the counters of some shards back, and opens them.
+
     The cursor rows are locked, so nobody flushes meanwhile. The corrections go in a transaction before: if
     they outlived an open shard, they would be taken back from sums that never held the duplicates.
     """
@@ -162,10 +215,7 @@ async def _rebuild(
         await postgres.execute(connection, flush_sql.forget_corrections, {"shards": drained})
     crash_point("certify-forgotten")
     async with postgres.transaction(pool) as connection:
-        cursors = await _drained(connection, link, drained)
-        present, closed = await _closed(link)
-        _same_run(present, run_id)
-        cursors = [cursor for cursor in cursors if cursor.shard in closed]  # another may have opened some
+        cursors = await _still_closed(connection, link, drained, run_id)
         ready = [cursor.shard for cursor in cursors]
         crash_point("certify-drained")
         await _put_all_back(connection, guard, ready, now=now)
@@ -177,6 +227,16 @@ async def _rebuild(
         await guard.send(commands)
         crash_point("certify-opened")
         return ready
+
+
+async def _still_closed(
+    connection: postgres.Connection, link: Link, shards: Sequence[int], run_id: str
+) -> list[flush.Cursor]:
+    """Locks the cursors of the shards, and gives those that are drained and that nobody else has opened."""
+    cursors = await _drained(connection, link, shards)
+    present, closed = await _closed(link, [cursor.shard for cursor in cursors])
+    _same_run(present, run_id)
+    return [cursor for cursor in cursors if cursor.shard in closed]
 
 
 def _same_run(present: str, run_id: str) -> None:
@@ -202,29 +262,43 @@ async def _put_all_back(
         "since": now - COUNTER_LIFE,
         "capped_since": now - CAP_LIFE,
     }
-    await _drop(guard, frozenset(shards))
-    crash_point("certify-dropped")
-    async for sums in _pages(connection, sql.counters, params, _Sum):
-        await guard.send(_put_back(sums))
+    await _send_each(guard, _pages(connection, sql.counters, params, _Window), _put_back)
     async for versions in _pages(connection, sql.versions, params, _Version):
         await guard.send(version_puts({item.tenant_id: item.snapshot_version for item in versions}))
     async for lines in _pages(connection, reservation_sql.open, params, OpenLine):
         await guard.send(holds.put_back([journal.decode_line(item.reserve) for item in lines]))
 
 
-def _put_back(sums: Sequence[_Sum]) -> list[Command]:
-    """Each counter, and of each window how long the one in it is kept that is needed longest."""
+async def _send_each(
+    guard: Guard, pages: AsyncIterator[list[Row]], commands_of: Callable[[Sequence[Row]], list[Command]]
+) -> None:
+    """Sends the commands of page after page; while one is under way the next is read."""
+    under_way: asyncio.Task[object] | None = None
+    try:
+        async for page in pages:
+            commands = commands_of(page)
+            if under_way is not None:
+                await under_way
+            under_way = asyncio.create_task(guard.send(commands))
+        if under_way is not None:
+            await under_way
+    except BaseException:
+        if under_way is not None:
+            under_way.cancel()
+        raise
+
+
+def _put_back(windows: Sequence[_Window]) -> list[Command]:
+    """The counters of each window, and how long they are kept: as long as the one that is needed longest."""
     commands: list[Command] = []
-    ends: dict[str, int] = {}
-    for item in sums:
-        key = keyspace.counters(keyspace.shard_of(item.tenant_id), item.tenant_id, item.time_window)
-        commands.append(("HSET", key, item.field, item.used))
-        if item.ends:
-            ends[key] = max(item.ends, ends.get(key, 0))
-    for key, end in ends.items():
-        life = end + int(COUNTER_LIFE.total_seconds())
-        # A page before may have had it: the first end, or a later one.
-        commands += [("EXPIREAT", key, life, "NX"), ("EXPIREAT", key, life, "GT")]
+    for window in windows:
+        key = keyspace.counters(keyspace.shard_of(window.tenant_id), window.tenant_id, window.time_window)
+        fields = itertools.chain.from_iterable(zip(window.fields, window.used, strict=True))
+        commands.append(("HSET", key, *fields))
+        if window.ends:
+            life = window.ends + int(COUNTER_LIFE.total_seconds())
+            # Another part of it may have had it: the first end, or a later one.
+            commands += [("EXPIREAT", key, life, "NX"), ("EXPIREAT", key, life, "GT")]
     return commands
 
 

@@ -15,7 +15,7 @@ from store.conversation import Command, pack
 from store.counters import MARK_LIFE_S
 from store.crash_points import crash_point
 from store.link import Link, RedisAwayError
-from store.reading import FenceClosedError
+from store.reading import FenceClosedError, catalog_of
 from store.tips import Tips
 
 Outcome = Literal[
@@ -42,7 +42,6 @@ OUTCOMES: tuple[Outcome, ...] = (
     "due",
     "full",
 )
-_CATALOG = pack(("GET", keyspace.CATALOG))
 
 
 class Ceilings(msgspec.Struct, frozen=True):
@@ -122,7 +121,7 @@ class Uses:
                 batch = waiting[begin : begin + limits.SCRIPT_BATCH]
                 calls.append(_command(shard, batch, run_id))
                 self._calls.append((shard, batch))
-        return _CATALOG + pack(*calls), 1 + len(calls)
+        return catalog_of(next(iter(self._waiting))) + pack(*calls), 1 + len(calls)
 
     def deliver(self, run_id: str, values: list[Any]) -> None:
         """Tells every caller what became of its use."""

@@ -113,9 +113,7 @@ class Counters:
         Copies of the snapshots go: after a restore of Postgres a version may come a second time.
         Errors: RedisAwayError.
         """
-        by_shard: dict[int, list[str | int]] = {}
-        for tenant_id, version in versions.items():
-            by_shard.setdefault(keyspace.shard_of(tenant_id), []).extend((tenant_id, version))
+        by_shard = _by_shard(versions)
         await self.send_all(
             [
                 *_forget_copies(versions),
@@ -126,20 +124,24 @@ class Counters:
             ]
         )
 
-    async def active_catalog(self) -> str | None:
-        """The hash of the active catalog as Redis was told; None if it was told nothing.
+    async def active_catalog(self, shards: Iterable[int] = range(keyspace.SHARDS)) -> str | None:
+        """The hash of the active catalog as Redis was told; None if some shard was told nothing, or another.
 
         Errors: RedisAwayError.
         """
-        value = _value((await self.link.send([("GET", keyspace.CATALOG)])).values[0])
-        return None if value is None else value.decode()
+        replies = await self.send_all([("GET", keyspace.catalog(shard)) for shard in shards])
+        told = set(map(_value, replies.values))
+        value = told.pop()
+        return None if told or value is None else value.decode()
 
-    async def set_active_catalog(self, catalog_hash: str) -> None:
+    async def set_active_catalog(
+        self, catalog_hash: str, shards: Iterable[int] = range(keyspace.SHARDS)
+    ) -> None:
         """Tells every process which catalog is active; each sees it with its next read.
 
         Errors: RedisAwayError.
         """
-        await self.send_all([("SET", keyspace.CATALOG, catalog_hash)])
+        await self.send_all([("SET", keyspace.catalog(shard), catalog_hash) for shard in shards])
 
     async def set_versions(self, versions: dict[str, int]) -> None:
         """Puts the tenants' snapshot versions to what Postgres says.
@@ -191,16 +193,26 @@ def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Co
 
 def version_puts(versions: dict[str, int]) -> list[Command]:
     """What puts the tenants' snapshot versions to what Postgres says, also downwards: after its restore."""
-    puts: list[Command] = [
-        ("HSET", keyspace.versions(keyspace.shard_of(tenant_id)), tenant_id, version)
-        for tenant_id, version in versions.items()
-    ]
+    by_shard = _by_shard(versions)
+    puts: list[Command] = [("HSET", keyspace.versions(shard), *flat) for shard, flat in by_shard.items()]
     return [*_forget_copies(versions), *puts]
+
+
+def _by_shard(versions: dict[str, int]) -> dict[int, list[str | int]]:
+    """Of each shard tenants and their versions in turn."""
+    found: dict[int, list[str | int]] = {}
+    for tenant_id, version in versions.items():
+        found.setdefault(keyspace.shard_of(tenant_id), []).extend((tenant_id, version))
+    return found
 
 
 def _forget_copies(tenant_ids: Iterable[str]) -> list[Command]:
     """Of the tenants' snapshots: after a restore of Postgres a version may come a second time."""
-    return [("UNLINK", keyspace.snapshot(keyspace.shard_of(each), each)) for each in tenant_ids]
+    by_shard: dict[int, list[str]] = {}
+    for each in tenant_ids:
+        shard = keyspace.shard_of(each)
+        by_shard.setdefault(shard, []).append(keyspace.snapshot(shard, each))
+    return [("UNLINK", *keys) for keys in by_shard.values()]
 
 
 def _value(value: object) -> bytes | None:

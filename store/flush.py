@@ -16,6 +16,7 @@ from policies import limits
 from store import (
     incidents,
     journal,
+    keeping,
     keyspace,
     postgres,
     quarantine,
@@ -23,7 +24,6 @@ from store import (
     repetitions,
     reservations,
     revisions,
-    staging,
 )
 from store.conversation import Command
 from store.crash_points import crash_point
@@ -35,6 +35,8 @@ sql = queries.Queries("flush")
 
 FIRST_COUNT = 2
 """Entries read of each shard at first; shards that have more are asked for ever more, within the budget."""
+NEXT_COUNT = 16
+"""Where others had more already it begins with as many as they needed, up to this."""
 COUNT_MAX = 256
 GROUP = 16
 """Shards asked at a time: an entry is at most some 300 kB, so an answer stays within tens of megabytes."""
@@ -216,19 +218,24 @@ def _rotated(cursors: Sequence[Cursor], now: datetime) -> list[Cursor]:
 async def _read_journals(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
     """Reads on past each cursor, some shards at a time, until limits.FLUSH_EVENTS have come."""
     readings: list[Reading] = []
-    events = 0
+    events, count = 0, FIRST_COUNT
     for start in range(0, len(cursors), GROUP):
         group = [Reading(cursor, [], drained=False) for cursor in cursors[start : start + GROUP]]
         readings += group
-        events += await _read_on(link, group, limits.FLUSH_EVENTS - events)
+        events += await _read_on(link, group, limits.FLUSH_EVENTS - events, count)
         if events >= limits.FLUSH_EVENTS:
             break
+        most = max(len(reading.entries) for reading in group)
+        count = min(max(FIRST_COUNT, most), NEXT_COUNT)
     return sorted(readings, key=lambda reading: reading.cursor.shard)
 
 
-async def _read_on(link: Link, group: Sequence[Reading], budget: int) -> int:
-    """Reads these shards to their ends, or until the budget of events is used; how many came."""
-    count, events = FIRST_COUNT, 0
+async def _read_on(link: Link, group: Sequence[Reading], budget: int, count: int) -> int:
+    """Reads these shards to their ends, or until the budget of events is used; how many came.
+
+    `count` is how many entries of each are asked for at first.
+    """
+    events = 0
     unread = list(group)
     while unread and events < budget:
         replies = await link.send([_range(reading, count) for reading in unread])
@@ -287,7 +294,7 @@ async def keep(connection: postgres.Connection, readings: Sequence[Reading], *, 
     staged, repeated = _stage(readings)
     stale: list[Staged] = []
     if staged:
-        stale = await staging.store(connection, staged, now=now)
+        stale = await keeping.store(connection, staged, now=now)
         known = set(map(id, stale))
         fresh = [item for item in staged if id(item) not in known]
         await reservations.keep(connection, fresh)
@@ -341,7 +348,14 @@ async def _advance(connection: postgres.Connection, readings: Sequence[Reading],
     await postgres.execute(connection, sql.advance, params)
 
 
-async def trim(pool: postgres.Pool, link: Link, *, now: datetime, delay_s: float | None = None) -> None:
+async def trim(
+    pool: postgres.Pool,
+    link: Link,
+    *,
+    now: datetime,
+    delay_s: float | None = None,
+    shards: Collection[int] = range(keyspace.SHARDS),
+) -> None:
     """Drops journal entries whose commit is at least limits.TRIM_DELAY_S old, or as old as is said.
 
     The older of two calls says what is old.
@@ -353,7 +367,9 @@ async def trim(pool: postgres.Pool, link: Link, *, now: datetime, delay_s: float
         await postgres.execute(connection, sql.note_trim, {"now": now, "before": before})
         cursors = await postgres.rows(connection, sql.trims, {}, Cursor)
     commands: list[Command] = [
-        ("XTRIM", keyspace.journal(cursor.shard), "MINID", cursor.last_id) for cursor in cursors
+        ("XTRIM", keyspace.journal(cursor.shard), "MINID", cursor.last_id)
+        for cursor in cursors
+        if cursor.shard in shards
     ]
     crash_point("trim-noted")
     if commands:

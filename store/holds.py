@@ -117,7 +117,8 @@ class Holds:
         Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it holds.
         """
         reserving = _reserve_command(use, seconds, now)
-        replies = await self._send([("GET", keyspace.CATALOG), reserving], durable=True)
+        asking = ("GET", keyspace.catalog(keyspace.shard_of(use.account.tenant_id)))
+        replies = await self._send([asking, reserving], durable=True)
         crash_point("reserved")
         catalog, stand = replies.values
         code, expires_at, number, *levels = stand
@@ -149,15 +150,17 @@ class Holds:
         self._link.tips.note(keyspace.shard_of(ends[0].line.event.tenant_id), number)
         return [_ENDS[code] for code in codes]
 
-    async def tenants_due(self, *, now: datetime) -> list[str]:
+    async def tenants_due(
+        self, *, now: datetime, shards: Sequence[int] = range(keyspace.SHARDS)
+    ) -> list[str]:
         """Tenants with reservations that have expired, at most limits.RESERVATIONS_SWEPT of each shard.
 
         Errors: RedisAwayError.
         """
-        shards = range(keyspace.SHARDS)
         said = (await self._send([("GET", keyspace.clock(shard)) for shard in shards])).values
         clocks = [_later(now, clock) for clock in said]
-        found = await self._send([_range(keyspace.due(shard), clocks[shard]) for shard in shards])
+        due = [_range(keyspace.due(shard), clock) for shard, clock in zip(shards, clocks, strict=True)]
+        found = await self._send(due)
         return [tenant.decode() for tenants in found.values for tenant in tenants]
 
     async def sweep(self, tenant_id: str, *, now: datetime) -> int:

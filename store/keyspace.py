@@ -24,16 +24,14 @@ from policies.period import Period
 # s:{s042}:<tenant>                 a tenant's snapshot at a version, so that a cold read spares Postgres
 # p:{pay}                           turns at the payment provider that are held: sorted set by their end (ms)
 # p:{pay}:<lane>                    up to when turns in a lane were given (ms)
-# catalog                           hash of the active catalog
-# rewritten                         run_id of the server whose append-only file was rewritten last
+# a:{s042}                          hash of the active catalog; each shard has it, so each node of a cluster
+# w:{s042}                          of a server's first shard: in which run its file was rewritten last
 # awaited                           written before replicas are waited for
 
 SHARDS = 256
-REWRITTEN = "rewritten"
 AWAITED = "awaited"
 NUMBER = "#"
 """Beside the snapshot versions, where no tenant's id can be: the number of the last entry in the journal."""
-CATALOG = "catalog"
 TURNS_HELD = "p:{pay}"
 MARK_BUCKETS = 4096
 """Per shard and day. At 100,000,000 events a day about 95 marks a bucket: a small listpack."""
@@ -78,6 +76,16 @@ def fence(shard: int) -> str:
 def journal(shard: int) -> str:
     """The stream of accepted batches."""
     return f"l:{tag(shard)}"
+
+
+def catalog(shard: int) -> str:
+    """Names the active catalog."""
+    return f"a:{tag(shard)}"
+
+
+def rewritten(shard: int) -> str:
+    """Says, of the first shard of a server, in which of its runs the append-only file was rewritten last."""
+    return f"w:{tag(shard)}"
 
 
 def versions(shard: int) -> str:

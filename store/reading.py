@@ -53,7 +53,6 @@ class _Packed(msgspec.Struct, frozen=True, gc=False):
 
 
 _Found: TypeAlias = Levels | Exception
-_CATALOG = pack(("GET", keyspace.CATALOG))
 
 
 class Reads:
@@ -87,6 +86,7 @@ class Reads:
     def pack(self, run_id: str) -> tuple[bytes, int]:
         """The active catalog, each shard's fence, each tenant's version, each time window's counters."""
         del run_id
+        first = next(iter(self._wants.values()), None)
         fences: list[bytes] = []
         versions: list[bytes] = []
         counters: list[bytes] = []
@@ -100,7 +100,8 @@ class Reads:
                 versions.append(each.version)
             counters.append(each.counters)
             windows += each.windows
-        data = b"".join([_CATALOG, *fences, *versions, *counters])
+        catalog = catalog_of(first.shard if first is not None else 0)
+        data = b"".join([catalog, *fences, *versions, *counters])
         return data, 1 + len(fences) + len(versions) + windows
 
     def deliver(self, run_id: str, values: list[Any]) -> None:
@@ -176,6 +177,12 @@ def packed(want: Want) -> _Packed:
         order=None if sent == sorted(sent) else tuple(map(sent.index, range(len(sent)))),
         weight=5 + 2 * len(commands) + len(sent),
     )
+
+
+@functools.lru_cache(maxsize=keyspace.SHARDS)
+def catalog_of(shard: int) -> bytes:
+    """Asks for the active catalog, on the node of a shard."""
+    return pack(("GET", keyspace.catalog(shard)))
 
 
 @functools.lru_cache(maxsize=keyspace.SHARDS)

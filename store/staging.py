@@ -1,20 +1,14 @@
-"""Staging: events go through temporary tables, where the database tells new ones from known ones."""
+"""Acts on their way into Postgres, and what each of them did to the counters."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 
-from policies import limits
 from policies.rollover import SEALED
-from store import journal, keyspace, partitions, postgres, queries
+from store import keyspace
 from store.journal import Draw, JournalEvent, Kind
 
-sql = queries.Queries("flush")
-
-_MAYBE_BILLED: Final = timedelta(seconds=limits.CLOSE_GRACE_LEAST_S) / 2
-"""No billing period that ended later than so long ago is closed; half of its grace is left to clocks."""
 _NO_EVENTS: Final[frozenset[Kind]] = frozenset({"reserve", "release", "expire", "amend", "void"})
 
 
@@ -53,6 +47,11 @@ class Staged(msgspec.Struct, frozen=True):
         """What the meter made of it: of a level, by how much it grew."""
         return self.draw.total if self.event.rise is not None else self.event.measured
 
+    @property
+    def is_event(self) -> bool:
+        """Whether it used something of its own; other acts change what earlier ones did."""
+        return self.event.kind not in _NO_EVENTS
+
     def moves(self) -> list[Move]:
         """What it did to counters.
 
@@ -87,7 +86,8 @@ def _levels(event: JournalEvent, draw: Draw) -> list[Move]:
     """The buckets' counters of a draw."""
     found = [
         Move(event.window, keyspace.bucket_field(event.feature_id, bucket), amount, event.ends)
-        for bucket, amount in zip("iox", (draw.included, draw.overage, draw.excess), strict=True)
+        for bucket, amount in (("i", draw.included), ("o", draw.overage), ("x", draw.excess))
+        if amount
     ]
     for grant, amount in draw.grants:
         field = keyspace.grant_field(event.feature_id, grant.grant_id)
@@ -114,84 +114,3 @@ def _reserved(event: JournalEvent, moves: Sequence[Move]) -> list[Move]:
     own = [move._replace(field=keyspace.reserved_field(move.field)) for move in moves]
     total = sum(move.amount for move in moves)
     return [*own, Move(event.window, keyspace.bucket_field(event.feature_id, "r"), total, event.ends)]
-
-
-async def store(connection: postgres.Connection, staged: Sequence[Staged], *, now: datetime) -> list[Staged]:
-    """Keeps what is new and gives back what was there already."""
-    month = partitions.month_of(now.date())
-    await _ensure_partitions(connection, staged, month)
-    await connection.execute("set local client_min_messages = warning")
-    await connection.execute(sql.make_staging)
-    await _copy_events(connection, staged)
-    await _copy_moves(connection, staged)
-    horizon = partitions.horizon(now.date())
-    await postgres.execute(connection, sql.insert_keys, {"month": month, "horizon": horizon})
-    stale = await postgres.scalars(connection, sql.stale_places, {})
-    for query in (sql.insert_events, sql.add_to_rollups, sql.add_to_counters):
-        await postgres.execute(connection, query, {})
-    if any(journal.instant(item.event.event_at) < now - _MAYBE_BILLED for item in staged):
-        await postgres.execute(connection, sql.note_late, {})
-    return [staged[place] for place in stale]
-
-
-async def _ensure_partitions(connection: postgres.Connection, staged: Sequence[Staged], month: date) -> None:
-    months = {partitions.month_of(journal.instant(item.event.event_at).date()) for item in staged}
-    wanted = {("usage_events", event_month) for event_month in months}
-    await partitions.ensure(connection, wanted | {("usage_keys", month)})
-
-
-async def _copy_events(connection: postgres.Connection, staged: Sequence[Staged]) -> None:
-    async with connection.cursor().copy(sql.copy_events) as copy:
-        for place, item in enumerate(staged):
-            event, draw = item.event, item.draw
-            grants = {grant.grant_id: amount for grant, amount in draw.grants}
-            generations = {str(number): amount for number, amount in draw.rollover}
-            await copy.write_row(
-                (
-                    place,
-                    event.tenant_id,
-                    journal.instant(event.event_at),
-                    event.digest.hex(),
-                    event.fingerprint,
-                    event.service_id,
-                    event.event_id,
-                    event.feature_id,
-                    event.entity_id,
-                    event.plan_id,
-                    event.quantity,
-                    item.measured,
-                    event.window,
-                    draw.included,
-                    draw.overage,
-                    draw.excess,
-                    msgspec.json.encode(grants).decode() if grants else None,
-                    msgspec.json.encode(generations).decode() if generations else None,
-                    msgspec.json.encode(event.properties).decode() if event.properties else None,
-                    journal.instant(event.accepted_at),
-                    _decided(item),
-                    _event_digest(event),
-                )
-            )
-
-
-def _event_digest(event: JournalEvent) -> str | None:
-    """What the event is found by that an act is about; None for one that uses nothing of its own."""
-    return None if event.kind in _NO_EVENTS else (event.reservation or event.digest).hex()
-
-
-def _decided(item: Staged) -> str | None:
-    """What a decision stood on, and the levels that it was made on, as the column has it."""
-    decided = item.event.decided
-    if decided is None:
-        return None
-    return msgspec.json.encode(
-        Decision(decided.decision_id, decided.catalog, decided.context, item.levels)
-    ).decode()
-
-
-async def _copy_moves(connection: postgres.Connection, staged: Sequence[Staged]) -> None:
-    async with connection.cursor().copy(sql.copy_moves) as copy:
-        for place, item in enumerate(staged):
-            for window, field, amount, ends in item.moves():
-                ends_at = datetime.fromtimestamp(ends, UTC) if ends else "infinity"
-                await copy.write_row((place, item.event.tenant_id, window, field, amount, ends_at))

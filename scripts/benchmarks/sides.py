@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -31,6 +31,15 @@ STOP_S: Final = 20.0
 READY: Final = b'"status":"ready"'
 """Before that the API answers too, without its counters."""
 _LOOK_S: Final = 0.02
+
+
+class Urls(Protocol):
+    """Servers, whoever serves beside them."""
+
+    @property
+    def database_url(self) -> str: ...  # noqa: D102 - as it says
+    @property
+    def redis_url(self) -> str: ...  # noqa: D102
 
 
 class Api(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Final
 import psycopg
 import redis
 
-from scripts.benchmarks.sides import Api
+from scripts.benchmarks.sides import Urls
 from service import clock
 from service.embedded import samples
 from store import keyspace, postgres, snapshot_source
@@ -24,7 +24,7 @@ _TABLES: Final = {
 }
 
 
-def load(api: Api, prefix: str, count: int, *, copies: bool, plans: Sequence[tuple[str, str]] = ()) -> None:
+def load(api: Urls, prefix: str, count: int, *, copies: bool, plans: Sequence[tuple[str, str]] = ()) -> None:
     """Makes `<prefix>0` to `<prefix><count - 1>`, since START, on these plans in turn or the demo tenant's.
 
     With `copies` Redis also has each snapshot, as after a check of it within a day.
@@ -49,7 +49,7 @@ def _pages(prefix: str, count: int) -> Iterator[Sequence[str]]:
         yield [f"{prefix}{number}" for number in range(begin, min(begin + _PAGE, count))]
 
 
-def plan_of(api: Api, tenant_id: str) -> list[tuple[str, str]]:
+def plan_of(api: Urls, tenant_id: str) -> list[tuple[str, str]]:
     """The plan and the version that a demo tenant is on."""
     with psycopg.connect(api.database_url) as connection:
         return connection.execute(
@@ -72,7 +72,7 @@ def _rows(table: str, names: Sequence[str], plans: Sequence[tuple[str, str]]) ->
     return text.getvalue()
 
 
-async def _template(api: Api, name: str) -> bytes:
+async def _template(api: Urls, name: str) -> bytes:
     """The copy of one tenant's snapshot: the others differ from it by their name alone."""
     pool = await postgres.open_pool(api.database_url, size=1)
     try:

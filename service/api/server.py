@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import socket
 import weakref
 from asyncio import TimerHandle
@@ -115,17 +114,6 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise AddressError(f"Port {port} on {host} is taken; choose another.") from error
         raise AddressError(f"Cannot listen on {host}, port {port}: {error.strerror or error}.") from error
-
-
-def settle() -> None:
-    """Spares the garbage collector what a process has when it begins to serve, and most of its rounds.
-
-    Nearly all that a request makes is let go by counting references. What is kept between requests has no
-    cycles, and to walk over it again and again took a fifth of the time of checks that fill the caches.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 100)
 
 
 def make_server(app: Metergate, **options: Any) -> uvicorn.Server:

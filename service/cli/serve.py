@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import psycopg
 
-from service import bootstrap
+from service import bootstrap, settling
 from service.cli import settings
 from service.cli.group import CannotRunError
 from service.embedded import instance
@@ -67,7 +67,7 @@ def api(*, host: str, port: int) -> None:
         name = f"[{host}]" if ":" in host else host
         log.info("The API listens on http://%s:%d", name, listening.getsockname()[1])
         serving = server.make_server(app.make_app(settled))
-        server.settle()
+        settling.settle()
         serving.run(sockets=[listening])
 
 
@@ -86,6 +86,7 @@ def worker() -> None:
     settled = settings.from_environment()
     _log(settled.log_level)
     log.info("The worker runs; its jobs: %s", ", ".join(job.name for job in JOBS))
+    settling.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(process.work(settled))
 

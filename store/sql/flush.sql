@@ -11,33 +11,35 @@ select shard, last_id, number from flush_cursors where shard = any(%(shards)s) o
 select shard, last_id, number, drained_at from flush_cursors where shard = any(%(shards)s) order by shard for update;
 
 -- name: make_staging
-create temporary table if not exists staged_events (
-  place integer primary key, fresh boolean not null default false,
-  tenant_id text, event_at timestamptz, digest uuid, fingerprint integer, service_id text, event_id text,
-  feature_id text, entity_id text, plan_id text, quantity bigint, measured bigint, time_window text,
-  drawn_included bigint, drawn_overage bigint, drawn_excess bigint, drawn_grants jsonb, drawn_rollover jsonb,
-  properties jsonb, accepted_at timestamptz, decided jsonb, event_digest uuid
+-- Mostly they are there already, which nobody needs to be told.
+set local client_min_messages = warning;
+create temporary table if not exists staged_keys (
+  place integer, tenant_id text, feature_id text, digest uuid, fingerprint integer, event_at timestamptz
+) on commit delete rows;
+create temporary table if not exists staged_hours (
+  tenant_id text, feature_id text, hour_at timestamptz, service_id text, entity_id text, plan_id text,
+  quantity numeric(38), events bigint
 ) on commit delete rows;
 create temporary table if not exists staged_moves (
-  place integer, tenant_id text, time_window text, field text, amount bigint, ends_at timestamptz
+  tenant_id text, time_window text, field text, amount bigint, ends_at timestamptz
 ) on commit delete rows;
 
--- name: copy_events
-copy staged_events (
-  place, tenant_id, event_at, digest, fingerprint, service_id, event_id, feature_id, entity_id, plan_id, quantity,
-  measured, time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
-  accepted_at, decided, event_digest
-) from stdin;
+-- name: copy_keys
+copy staged_keys (place, tenant_id, feature_id, digest, fingerprint, event_at) from stdin;
+
+-- name: copy_hours
+copy staged_hours (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events) from stdin;
 
 -- name: copy_moves
-copy staged_moves (place, tenant_id, time_window, field, amount, ends_at) from stdin;
+copy staged_moves (tenant_id, time_window, field, amount, ends_at) from stdin;
 
 -- name: insert_keys
--- Which of the staged events are new: their ids are not among the keys of the months since the horizon, nor of a later
--- one, which a worker whose clock is ahead may have begun.
+-- Keeps the ids that are new; names the staged acts that were there already, and forgets them. New is what is not
+-- among the keys of the months since the horizon, nor of a later one, which a worker whose clock is ahead may have
+-- begun.
 with fresh as (
   insert into usage_keys (tenant_id, digest, ingested_month, fingerprint, event_at)
-  select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at from staged_events s
+  select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at from staged_keys s
   where not exists (
     select from usage_keys k
     where k.tenant_id = s.tenant_id and k.digest = s.digest and k.ingested_month >= %(horizon)s
@@ -45,51 +47,35 @@ with fresh as (
   on conflict do nothing
   returning tenant_id, digest
 )
-update staged_events s set fresh = true from fresh f where f.tenant_id = s.tenant_id and f.digest = s.digest;
+delete from staged_keys s
+where not exists (select from fresh f where f.tenant_id = s.tenant_id and f.digest = s.digest)
+returning s.place;
 
--- name: stale_places
--- The staged events that were there already.
-select place from staged_events where not fresh order by place;
-
--- name: insert_events
--- What was used; acts that use nothing of their own are none.
-insert into usage_events (
+-- name: copy_events
+copy usage_events (
   tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
-  time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
-  accepted_at, decided
-)
-select tenant_id, event_at, event_digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
-  time_window, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties,
-  accepted_at, decided
-from staged_events where fresh and event_digest is not null;
+  time_window, drawn_included, drawn_overage, drawn_excess, accepted_at, drawn_grants, drawn_rollover, properties,
+  decided
+) from stdin;
 
 -- name: add_to_rollups
 -- By the hour, and from the same sums by the day of UTC.
-with hours as materialized (
-  select tenant_id, feature_id, date_trunc('hour', event_at, 'UTC') as hour_at, service_id, entity_id, plan_id,
-    sum(measured) as quantity, count(*) as events
-  from staged_events where fresh and event_digest is not null
-  group by 1, 2, 3, 4, 5, 6
-),
-hourly as (
+with hourly as (
   insert into usage_hourly as u (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events)
-  select tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events from hours
+  select tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events from staged_hours
   on conflict (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id)
   do update set quantity = u.quantity + excluded.quantity, events = u.events + excluded.events
 )
 insert into usage_daily as u (tenant_id, feature_id, day, service_id, entity_id, plan_id, quantity, events)
 select tenant_id, feature_id, (hour_at at time zone 'UTC')::date, service_id, entity_id, plan_id, sum(quantity), sum(events)
-from hours
+from staged_hours
 group by 1, 2, 3, 4, 5, 6
 on conflict (tenant_id, feature_id, day, service_id, entity_id, plan_id)
 do update set quantity = u.quantity + excluded.quantity, events = u.events + excluded.events;
 
 -- name: add_to_counters
 insert into usage_counters as u (tenant_id, time_window, field, used, ends_at)
-select m.tenant_id, m.time_window, m.field, sum(m.amount), max(m.ends_at)
-from staged_moves m join staged_events s on s.place = m.place
-where s.fresh
-group by 1, 2, 3
+select tenant_id, time_window, field, amount, ends_at from staged_moves
 on conflict (tenant_id, time_window, field)
 do update set used = u.used + excluded.used, ends_at = greatest(u.ends_at, excluded.ends_at);
 
@@ -148,8 +134,7 @@ delete from counter_corrections where shard = any(%(shards)s);
 -- holds the cursor, as the flush does, so that each event is either on the invoice or noted here.
 insert into late_usage (tenant_id, subscription_id, feature_id, hour_at)
 select distinct a.tenant_id, a.subscription_id, s.feature_id, date_trunc('hour', s.event_at, 'UTC')
-from staged_events s join billing_accounts a on a.tenant_id = s.tenant_id and s.event_at < a.closed_until
-where s.fresh
+from staged_keys s join billing_accounts a on a.tenant_id = s.tenant_id and s.event_at < a.closed_until
 on conflict do nothing;
 
 -- name: reached

@@ -165,7 +165,7 @@ async def test_a_word_that_was_lost_is_made_good(both, config, context: Context,
         await link.send([("DEL", keyspace.versions(keyspace.shard_of("acme")))])
         assert await there.sees("planId", "pro", within_s=POLLED_S) < POLLED_S
         published = await publish(here, renamed(example_files, "Voice three"))
-        await link.send([("DEL", keyspace.CATALOG)])
+        await link.send([("DEL", keyspace.catalog(shard)) for shard in range(keyspace.SHARDS)])
         assert (await here.ask())["catalog"] == published
         assert await there.sees("catalog", published, within_s=POLLED_S) < POLLED_S
 

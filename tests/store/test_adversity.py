@@ -115,7 +115,7 @@ async def test_a_second_certifier_leaves_open_shards_alone(counting: Context, re
     await flush_all(counting)
     link = counting.counters.link
     await link.send([("FLUSHALL",)])
-    run_id, closed = await certify._closed(link)
+    run_id, closed = await certify._closed(link, certify.ALL)
     assert len(await certify.certify(counting.pool, link, now=NOW)) == len(closed) == keyspace.SHARDS
     await statuses(counting, event(2, 40))
     await flush_all(counting)
@@ -155,7 +155,7 @@ async def test_the_file_is_rewritten_once_for_each_run_of_the_server(counting: C
     await counting.counters.link.send([("DEL", keyspace.fence(7))])
     assert await certify.certify(counting.pool, counting.counters.link, now=NOW) == [7]
     assert await rewritten() == first
-    commands = [("DEL", keyspace.fence(7)), ("SET", keyspace.REWRITTEN, "another run")]
+    commands = [("DEL", keyspace.fence(7)), ("SET", keyspace.rewritten(0), "another run")]
     await counting.counters.link.send(commands)
     assert await certify.certify(counting.pool, counting.counters.link, now=NOW) == [7]
     assert await rewritten() != first
@@ -165,7 +165,7 @@ async def test_a_server_that_changes_while_it_is_certified_stays_closed(counting
     """The fence is written for the run that was rebuilt, so that another one does not believe it."""
     link = counting.counters.link
     await link.send([("DEL", keyspace.fence(keyspace.shard_of("acme")))])
-    _, closed = await certify._closed(link)
+    _, closed = await certify._closed(link, certify.ALL)
     with pytest.raises(RedisAwayError, match="changed"):
         await certify._rebuild(counting.pool, Guard(link), closed, "0" * 40, now=NOW)
     assert await certify.uncertified(link) == closed
