@@ -184,6 +184,14 @@ async def done(connection: postgres.Connection, plan_id: str) -> Sequence[Action
     return await postgres.rows(connection, _SQL.done, {"plan_id": plan_id}, Action)
 
 
+async def is_over(connection: postgres.Connection, plan_id: str, finding_id: str) -> bool:
+    """Whether somebody else has done it meanwhile; holds the plan until the transaction ends."""
+    await postgres.execute(connection, _SQL.hold_plan, {"plan_id": plan_id})
+    return any(
+        one.finding_id == finding_id and one.state != "failed" for one in await done(connection, plan_id)
+    )
+
+
 async def note(connection: postgres.Connection, plan_id: str, action: Action) -> None:
     """Writes what came of an action."""
     await postgres.execute(connection, _SQL.do, {"plan_id": plan_id} | msgspec.structs.asdict(action))

@@ -75,6 +75,8 @@ async def _one(context: Context, caller: Caller, plan: Plan, proposal: Proposal)
     version = None
     told = await _beforehand(context, proposal)
     async with postgres.transaction(context.pool) as connection:
+        if await reconcile.is_over(connection, plan.plan_id, proposal.finding_id):
+            return
         if told is None and not await reconcile.stands(connection, finding):
             told = _PAST
         if told is None:

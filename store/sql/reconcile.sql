@@ -70,6 +70,10 @@ select body::text from reconcile_plans where plan_id = %(plan_id)s;
 -- The newest first.
 select body::text from reconcile_plans where plan_id < %(before)s order by plan_id desc limit %(limit)s;
 
+-- name: hold_plan
+-- Whoever applies a plan at the same time waits.
+select plan_id from reconcile_plans where plan_id = %(plan_id)s for update;
+
 -- name: done
 select finding_id, state, at, told from reconcile_actions where plan_id = %(plan_id)s order by finding_id;
 

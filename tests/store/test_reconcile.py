@@ -10,8 +10,12 @@ from jobs import housekeep
 from jobs import reconcile as job
 from policies.errors import NotFoundError
 from policies.payment.fact import PaymentFact
+from policies.reconcile import looks, plan
+from policies.reconcile.finding import Finding
+from policies.reconcile.looks import Kept
 from service.usecases import payment_facts, reconcile, reconcile_apply
 from store import postgres
+from store import reconcile as store
 from tests.conftest import NOW, ROOT
 from tests.store import ledger
 
@@ -148,3 +152,29 @@ async def test_old_plans_go_unless_something_was_done_by_them(acme):
     assert [one.plan_id for one in (await reconcile.page(acme, before="", limit=9)).items] == [made.plan_id]
     async with postgres.transaction(acme.pool) as connection:
         assert await postgres.scalars(connection, b"select class from reconcile_findings", {}) == []
+
+
+def refund(subject: str, state: looks.State = "open") -> Kept:
+    finding = Finding(
+        kind="refund_unrecorded", tenant_id="acme", subject=subject, expected="nothing", actual="full"
+    )
+    return Kept(finding=finding, state=state, looks=2, first_seen_at=NOW, last_seen_at=NOW)
+
+
+async def test_a_look_is_asked_for_once_and_not_for_what_is_over(context, catalog):
+    """However often a plan is applied, and by how many at once; whoever asks twice would look twice."""
+    found = [refund("pi_1"), refund("pi_2")]
+    made = plan.made("pln_1", found, scope="full", looked_at=2, unread=(), now=NOW)
+    async with postgres.transaction(context.pool) as connection:
+        await store.keep(connection, [found[0], refund("pi_2", "gone")])
+        await store.add_plan(connection, made)
+    for _ in range(2):
+        await asyncio.gather(*(reconcile_apply.apply(context, ROOT, "pln_1") for _ in range(3)))
+        view = await reconcile.get(context, "pln_1")
+        assert sorted(one.state for one in view.done) == ["done", "past"]
+    async with postgres.transaction(context.pool) as connection:
+        asked = await postgres.scalars(
+            connection, b"select ref || ' ' || kind || ' ' || wanted from payment_objects", {}
+        )
+        assert await postgres.scalars(connection, LINES, {}) == ["reconcile.look"] * 2
+    assert asked == ["pi_1 payment 1"]

@@ -166,6 +166,46 @@ async def test_a_status_that_is_not_what_facts_say_is_laid_anew(acme, account):
     assert (await plan(acme, account)).is_clean
 
 
+async def test_a_bad_day_is_told_class_by_class_mended_as_far_as_may_be_and_then_silent(acme, account):
+    """Notices were lost all day: nobody looked at what happened at the provider."""
+    stripe = account.stripe
+    (customer,) = (await stripe.customers.list_async({})).data
+    paid = [await issue(acme, "acme", [1_000 * number]) for number in (1, 2)]
+    await pushed(acme)
+    refunded, disputed = [(await charge_of(acme, one))[0].invoice_ref for one in paid]
+    await account.card(customer.id, DECLINED)
+    unpaid = [await issue(acme, "acme", [100 * number]) for number in (3, 4, 5)]
+    await pushed(acme)
+    by_hand, voided, given_up = [(await charge_of(acme, one))[0].invoice_ref for one in unpaid]
+    await looked(acme)
+    await account.card(customer.id)
+    await stripe.invoices.pay_async(by_hand)
+    await stripe.invoices.void_invoice_async(voided)
+    await stripe.invoices.mark_uncollectible_async(given_up)
+    (payment,) = (await acme.payments.payments(refunded)).value
+    await stripe.refunds.create_async({"charge": payment.ref, "amount": 400})
+    await account.order("dispute", invoice=disputed, reason="fraudulent")
+    await stripe.customers.create_async({"metadata": {shapes.TENANT: "acme"}})
+    await wait(acme, account)
+    made = await plan(acme, account)
+    assert told(made) == [
+        ("customer_duplicate", None),
+        ("dispute_unrecorded", "look"),
+        ("invoice_paid_missed", "look"),
+        ("invoice_settled_missed", "look"),
+        ("invoice_settled_missed", "look"),
+        ("refund_unrecorded", "look"),
+    ]
+    assert {one.kind: one.money for one in made.totals} == {
+        "customer_duplicate": {}, "dispute_unrecorded": {"usd": 2_000}, "invoice_paid_missed": {"usd": 300},
+        "invoice_settled_missed": {"usd": 900}, "refund_unrecorded": {"usd": 400},
+    }  # fmt: skip
+    assert {state for state, _ in await apply(acme, made)} == {"done"}
+    await looked(acme)
+    assert [await state_of(acme, one) for one in unpaid] == ["paid", "void", "uncollectible"]
+    assert told(await plan(acme, account)) == [("customer_duplicate", None)]
+
+
 async def test_too_much_of_one_class_stops_everything(acme, account):
     (customer,) = (await account.stripe.customers.list_async({})).data
     for _ in range(7):
