@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -27,12 +28,18 @@ class DiedError(Exception):
     """The process is gone."""
 
 
-class Dying:
-    """A provider whose caller dies at a step, from 1: an odd one before a request, an even one after it."""
+async def die() -> None:
+    """The process is gone."""
+    raise DiedError
 
-    def __init__(self, payments: Payments, at: int) -> None:
+
+class Stepped:
+    """A provider to whose caller something happens at a step: odd ones are before a request, even after."""
+
+    def __init__(self, payments: Payments, at: int, happens: Callable[[], Awaitable[None]] = die) -> None:
         self._payments = payments
         self._left = at
+        self._happens = happens
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._payments, name)
@@ -40,17 +47,17 @@ class Dying:
             return found
 
         async def verb(*args: Any, **named: Any) -> Any:
-            self._step()
+            await self._step()
             answer = await found(*args, **named)
-            self._step()
+            await self._step()
             return answer
 
         return verb
 
-    def _step(self) -> None:
+    async def _step(self) -> None:
         self._left -= 1
         if self._left == 0:
-            raise DiedError
+            await self._happens()
 
 
 async def trial(
@@ -65,7 +72,7 @@ async def trial(
     await subscribed(billing, tenant_id)
     invoice_id = await issue(billing, tenant_id, LINES)
     for step in crashes:
-        dying: Any = Dying(billing.payments, step)
+        dying: Any = Stepped(billing.payments, step)
         with contextlib.suppress(DiedError):
             await pushed(replace(billing, payments=dying))
         await _with_a_card(billing, account, tenant_id)

@@ -1,14 +1,21 @@
 """Notices come twice, late, in another order or not at all: what we have becomes what Stripe has."""
 
+import asyncio
+import contextlib
 import os
 import random
 from datetime import timedelta
 
+import httpx
+import msgspec
+import psycopg
 import pytest
 
 from integrations.payments import Done
 from jobs import look, notices
 from policies.charging.seen import Thing
+from policies.errors import UnavailableError
+from service.api.app import make_app
 from service.usecases import payment_notices
 from store import notices as store
 from store import postgres
@@ -16,6 +23,7 @@ from tests.conftest import NOW
 from tests.store.ledger import worker
 from tests.stripe_world.account import DECLINED
 from tests.stripe_world.charging import charge_of, issue, pushed, state_of, subscribed
+from tests.stripe_world.test_webhook import signed
 
 TRIALS = int(os.environ.get("METERGATE_CHARGING_TRIALS", "100"))
 SEED = int(os.environ.get("METERGATE_CHARGING_SEED", "20261201"))
@@ -134,6 +142,65 @@ async def test_whatever_becomes_of_notices_we_end_with_what_stripe_has(billing, 
     async with postgres.transaction(billing.pool) as connection:
         kinds = await postgres.scalars(connection, b"select distinct kind from payment_objects", {})
     assert set(kinds) == {"customer", "invoice", "payment", "dispute"}, "the one that stands was looked at"
+
+
+async def test_what_stripe_sends_again_after_our_faults_is_taken_once(billing, account, customer):
+    """The database cuts off whoever speaks to it, now and then, while events come and are looked into."""
+    rng = random.Random(SEED)
+    await lived(billing, account, rng, lost=1)
+    events = [one async for one in (await account.stripe.events.list_async({})).auto_paging_iter()]
+    bodies = [msgspec.json.encode(one.to_dict(for_json=True)) for one in events]
+    app = make_app(context=billing)
+    app.state.context = billing
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    faults = 0
+    async with httpx.AsyncClient(transport=transport, base_url="http://metergate") as client:
+        for number, raw in enumerate(bodies):
+            if number % 6 == 0:
+                await cut_off(billing)
+            answer = await client.post("/v1/stripe/webhook", content=raw, headers=signed(raw))
+            while answer.status_code != 200:  # Stripe sends it until we say yes
+                assert answer.status_code == 503
+                faults += 1
+                await answering(billing)
+                answer = await client.post("/v1/stripe/webhook", content=raw, headers=signed(raw))
+            if number % 6 == 3:
+                await cut_off(billing)
+                with contextlib.suppress(UnavailableError):
+                    await look.run(worker(billing), billing.clock.now())
+                await answering(billing)
+    assert faults > 0
+    billing.clock.at += timedelta(minutes=2)  # what those held who were cut off is free
+    await looked(billing)
+    assert await differing(billing) == []
+    async with postgres.transaction(billing.pool) as connection:
+        told = await postgres.scalars(connection, b"select count(*) from payment_notices", {})
+    assert told == [len(bodies)]
+
+
+async def answering(billing) -> None:
+    """Until the instance has found out which of its connections are gone, all of them."""
+    good = 0
+    for _ in range(400):
+        try:
+            async with postgres.transaction(billing.pool) as connection:
+                await postgres.scalars(connection, b"select 1", {})
+            good += 1
+        except UnavailableError:
+            good = 0
+            await asyncio.sleep(0.05)
+        if good > billing.pool.max_size:
+            return
+    raise AssertionError("the database is there, and the instance does not find it")
+
+
+async def cut_off(billing) -> None:
+    """Every connection of the instance to its database ends."""
+    async with await psycopg.AsyncConnection.connect(billing.config.database_url, autocommit=True) as one:
+        await one.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
 
 
 async def test_what_is_paid_there_is_paid_here_by_a_notice_alone(billing, account, customer):
