@@ -157,21 +157,23 @@ def _duplicate(one: OurCharge, found: seen.Invoice) -> Finding:
 
 
 def _customers(ours: Ours, theirs: Theirs) -> Iterator[Finding]:
-    by_tenant = defaultdict[str, list[str]](list)
+    by_tenant, linked_to = defaultdict[str, list[str]](list), defaultdict[str, set[str]](set)
+    for ref, tenant_id in ours.customers.items():
+        linked_to[tenant_id].add(ref)
     for found in of_kind(theirs, seen.Customer):
         if found.tenant_id is not None:
             by_tenant[found.tenant_id].append(found.ref)
-        tenant_id = ours.customers.get(found.ref)
-        if tenant_id is not None and found.tenant_id != tenant_id:
+        whose = ours.customers.get(found.ref)
+        if whose is not None and found.tenant_id != whose:
             yield Finding(
                 kind="customer_metadata_lost",
-                tenant_id=tenant_id,
+                tenant_id=whose,
                 subject=found.ref,
-                expected=tenant_id,
+                expected=whose,
                 actual=found.tenant_id or "nothing",
             )
     for tenant_id, refs in sorted(by_tenant.items()):
-        linked = {ref for ref, tenant in ours.customers.items() if tenant == tenant_id}
+        linked = linked_to.get(tenant_id, set())
         together = sorted({*refs, *(linked - theirs.gone)})
         if linked and len(together) > 1:
             yield Finding(

@@ -13,6 +13,7 @@ from policies.charging import seen
 from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
 from service.cli import diagnose_payments
 from service.config import Config, ConfigError, read
+from service.usecases import reconcile
 from store import certify
 from tests.conftest import NOW
 from tests.scenarios.billing import Tenant
@@ -58,6 +59,25 @@ async def test_what_is_to_be_collected_is_written_down_and_a_receipt_pays_it(acm
     (invoice,) = await acme.invoices()
     assert (invoice["state"], invoice["paid"]) == ("paid", 12_000)
     assert len([*(tmp_path / "invoices").iterdir()]) == len([*(tmp_path / "customers").iterdir()]) == 1
+
+
+async def test_a_folder_that_was_left_alone_differs_in_nothing(acme, tmp_path):
+    """Of what is open, of what was paid, and of what was taken back."""
+    await acme.at(2026, 12, 1, 1)
+    await pushed(acme)
+    (tmp_path / "receipts").mkdir()
+    for month in (1, 2):
+        number = f"INV-00000{month}"
+        total = json.loads((tmp_path / "to-collect" / f"{number}.json").read_text())["total"]
+        (tmp_path / "receipts" / f"{number}.json").write_text(json.dumps({"amount": total, "reference": "r"}))
+        await acme.at(2027, month, 1, 2)
+        await pushed(acme)
+    await acme.settles((await acme.invoices())[-1]["invoiceId"], "void")
+    acme.clock.at += timedelta(hours=2)
+    await pushed(acme)
+    made = await reconcile.make(acme.context, "full", acme.clock.now())
+    assert (made.totals, made.unread) == ((), ())
+    assert made.looked_at >= 6
 
 
 async def test_what_is_void_here_is_not_collected_there(acme, tmp_path):
