@@ -1,5 +1,7 @@
 """Whole lives of tenants as invoices: what is charged when, what comes late, and that it all adds up."""
 
+import asyncio
+import contextlib
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +10,7 @@ import pytest
 from integrations.file_billing.gateway import FilePayments
 from jobs import flush, housekeep
 from store import certify, postgres
+from store.link import RedisAwayError
 from tests.scenarios.billing import Tenant, told
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -280,3 +283,48 @@ async def test_what_a_provider_does_not_collect_is_carried_over(acme, tmp_path):
         [("Tiny", 30), ("Carried over to the next invoice", -30)], 0, "paid",
     )  # fmt: skip
     assert (told(second), second["total"]) == ([("Tiny", 30), ("Carried over from before", 30)], 60)
+
+
+async def test_the_preview_is_the_next_invoice_line_by_line(acme):
+    """With a change of plan, late usage of a closed period, and something to its credit."""
+    await acme.subscribes("team")
+    await acme.reports("credits", 900)
+    await acme.at(2026, 12, 1, 1)
+    await acme.settles((await acme.invoices())[0]["invoiceId"], "mark-paid")
+    await acme.settles((await acme.invoices())[0]["invoiceId"], "credit", amount=700)
+    await acme.at(2026, 12, 9, 7)
+    await acme.reports("credits", 333, at=datetime(2026, 11, 28, tzinfo=UTC))
+    await acme.reports_all("calls", 1, datetime(2026, 12, 5, tzinfo=UTC), 15)
+    await acme.moves("solo")
+    await acme.reports("credits", 801)
+    await acme.at(2026, 12, 31, 23, 59, 59)
+    seen = await acme.preview()
+    assert seen["period"]["end"] == "2027-01-01T00:00:00Z"
+    await acme.at(2027, 1, 1, 1)
+    invoice = (await acme.invoices())[1]
+    assert invoice["lines"] == seen["lines"]
+    assert invoice["total"] == seen["total"]
+    assert seen["lines"][-1]["kind"] == "carried"
+    assert any(line["adjustment"] for line in seen["lines"])
+
+
+async def test_what_comes_while_its_period_is_closed_is_charged_once(acme):
+    """Reports, flushes and closes at the same time: each event is on the invoice, or adjusted on the next."""
+    await acme.subscribes("team")
+    acme.clock.at = datetime(2026, 12, 1, 1, tzinfo=UTC)
+    at = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+    async def report() -> None:
+        for _ in range(12):
+            await acme.reports_all("credits", 10, at, 5)
+
+    async def work() -> None:
+        for _ in range(6):
+            with contextlib.suppress(RedisAwayError):  # a worker puts it off, and comes again
+                await acme.jobs()
+
+    await asyncio.gather(report(), work(), work())
+    await acme.at(2027, 1, 1, 1)
+    invoices = await acme.invoices()
+    usage = [line for one in invoices for line in one["lines"] if line["featureId"] == "credits"]
+    assert sum(line["amount"] for line in usage) == (12 * 50 - 200) * 10

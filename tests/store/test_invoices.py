@@ -100,3 +100,20 @@ async def test_a_change_of_a_tenant_and_its_close_do_not_wait_in_a_ring(context,
     await asyncio.gather(closing.close_due(context, WHEN), *(changes(each) for each in names[::2]))
     await closing.close_due(context, WHEN)
     assert len(await issued(context)) == 8
+
+
+async def test_a_close_waits_for_a_flush_that_is_under_way(context, clock, publish):
+    """What that commits is on the invoice: nobody reads sums of a shard while they are being added to."""
+    (name,) = await tenants(context, publish, clock, 1)
+    async with postgres.transaction(context.pool) as flushing:
+        await flushing.execute(
+            b"select from flush_cursors where shard = %s for update", (keyspace.shard_of(name),)
+        )
+        await flushing.execute(b"update usage_counters set used = used + 7 where field = 'credits:o'")
+        close = asyncio.create_task(closing.close_due(context, WHEN))
+        done, _ = await asyncio.wait({close}, timeout=0.5)
+        assert not done
+    assert (await close).invoices == 1
+    async with postgres.transaction(context.pool) as connection:
+        (found,) = await invoices.page(connection, name, limit=1)
+    assert found.total == 3_070
