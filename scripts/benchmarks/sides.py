@@ -54,6 +54,8 @@ class Api(msgspec.Struct, frozen=True):
     pid: int
     """Of the first process that serves it."""
     valkey_pid: int
+    worker_pid: int
+    """0 without one."""
     ports: tuple[int, ...] = ()
     """Of all processes that serve it."""
 
@@ -95,8 +97,10 @@ def api(processes: int = 1, *, worker: bool = True) -> Iterator[Api]:
     with instance() as made:
         environment, folder, key = made.environment, made.folder, made.key
         with contextlib.ExitStack() as running:
+            worker_pid = 0
             if worker:
-                running.enter_context(_process(["service", "worker"], environment, folder / "worker.log"))
+                log = folder / "worker.log"
+                worker_pid = running.enter_context(_process(["service", "worker"], environment, log)).pid
             else:
                 asyncio.run(certified(made))
             serving = [
@@ -111,6 +115,7 @@ def api(processes: int = 1, *, worker: bool = True) -> Iterator[Api]:
                 environment=environment,
                 pid=serving[0][1],
                 valkey_pid=made.running.report.valkey.pid,
+                worker_pid=worker_pid,
                 ports=tuple(port for port, _ in serving),
             )
 
