@@ -93,6 +93,8 @@ IDEMPOTENCY_HOURS: Final = 24
 """How long an Idempotency-Key answers with the first response."""
 PHASES: Final = 32
 """Phases of a subscription that a snapshot carries; older ones stay in Postgres."""
+PHASES_BILLED: Final = 1_000
+"""Phases of a subscription that a bill looks at: of a year, three changes of seats on every working day."""
 BILLING_FACTS: Final = 64
 """Billing statuses of a subscription that a snapshot carries; older ones stay in Postgres."""
 RECONCILE_DAYS: Final = 40

@@ -156,7 +156,11 @@ def _fail(futures: Collection["asyncio.Future[Snapshot]"], error: Exception) -> 
 
 
 async def read_texts(
-    connection: postgres.Connection, tenant_ids: Sequence[str], *, now: datetime
+    connection: postgres.Connection,
+    tenant_ids: Sequence[str],
+    *,
+    now: datetime,
+    phases: int = limits.PHASES,
 ) -> list[str]:
     """The snapshots of those tenants that exist, as JSON, inside a transaction.
 
@@ -165,7 +169,7 @@ async def read_texts(
     """
     params = {
         "tenant_ids": list(tenant_ids),
-        "phases": limits.PHASES,
+        "phases": phases,
         "billing": limits.BILLING_FACTS,
         "grants": limits.GRANTS_CARRIED,
         "overrides": limits.OVERRIDES_CARRIED,
@@ -175,9 +179,11 @@ async def read_texts(
     return await postgres.scalars(connection, sql.snapshots, params)
 
 
-async def read(connection: postgres.Connection, tenant_id: str, *, now: datetime) -> Snapshot:
+async def read(
+    connection: postgres.Connection, tenant_id: str, *, now: datetime, phases: int = limits.PHASES
+) -> Snapshot:
     """One snapshot inside a transaction; a tenant that does not exist has one too, with `known` false."""
-    texts = await read_texts(connection, [tenant_id], now=now)
+    texts = await read_texts(connection, [tenant_id], now=now, phases=phases)
     return _decode(texts[0]) if texts else _unknown(tenant_id)
 
 

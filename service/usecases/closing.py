@@ -108,7 +108,9 @@ class _Batch:
     async def _look(self, connection: postgres.Connection, accounts: Sequence[closing.Account]) -> list[Work]:
         """The subscriptions, with all that is known of their tenants."""
         tenant_ids = sorted({one.tenant_id for one in accounts})
-        texts = await snapshot_source.read_texts(connection, tenant_ids, now=self._now)
+        texts = await snapshot_source.read_texts(
+            connection, tenant_ids, now=self._now, phases=limits.PHASES_BILLED
+        )
         by_tenant = {
             one.tenant_id: one for one in (msgspec.json.decode(text, type=Snapshot) for text in texts)
         }

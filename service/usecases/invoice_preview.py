@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from policies import entitlement, errors, money
+from policies import entitlement, errors, limits, money
 from policies.entitlement import Snapshot
 from policies.rating import bill, days, frozen, settle
 from policies.rating.bill import Account
@@ -23,7 +23,7 @@ from service.usecases import adjusting, check, line_view, rated, subscribe, tena
 from service.usecases.line_view import LineView
 from service.usecases.rated import Known
 from service.usecases.subscription_view import PeriodView
-from store import closing, invoices, postgres
+from store import closing, invoices, postgres, snapshot_source
 from store.certify import COUNTER_LIFE
 from store.link import RedisAwayError
 from store.reading import FenceClosedError
@@ -59,7 +59,8 @@ async def of_tenant(context: Context, tenant_id: str) -> Preview:
     """
     await context.catalogs.refresh()
     offer, now = check.active_offer(context), context.clock.now()
-    snapshot = await context.snapshots.load(tenant_id)
+    async with postgres.transaction(context.pool) as connection:
+        snapshot = await snapshot_source.read(connection, tenant_id, now=now, phases=limits.PHASES_BILLED)
     if not snapshot.known:
         raise tenants.unknown(tenant_id)
     known = Known(snapshot, offer, await context.catalogs.need(*entitlement.named(snapshot, offer)))

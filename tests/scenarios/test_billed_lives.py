@@ -9,6 +9,7 @@ import pytest
 
 from integrations.file_billing.gateway import FilePayments
 from jobs import flush, housekeep
+from policies import limits
 from store import certify, postgres
 from store.link import RedisAwayError
 from tests.scenarios.billing import Tenant, told
@@ -75,6 +76,15 @@ price: "0.30"
 interval: month
 features:
   credits: {included: 100}
+""",
+    "addons/seat.yaml": """\
+addon: seat
+name: Seat
+currency: usd
+price: "1.00"
+interval: year
+for: [annual]
+features: {}
 """,
     "plans/free.yaml": """\
 plan: free
@@ -328,3 +338,22 @@ async def test_what_comes_while_its_period_is_closed_is_charged_once(acme):
     invoices = await acme.invoices()
     usage = [line for one in invoices for line in one["lines"] if line["featureId"] == "credits"]
     assert sum(line["amount"] for line in usage) == (12 * 50 - 200) * 10
+
+
+async def test_however_often_seats_change_the_year_is_charged_once(acme):
+    """More changes than a decision looks at: a bill looks at all of them."""
+    await acme.subscribes("annual")
+    await acme.at(2026, 12, 1, 1)
+    for number in range(limits.PHASES + 8):
+        acme.clock.at += timedelta(hours=17)
+        await acme.does(
+            "POST",
+            "/subscription/change",
+            addons=[{"addonId": "seat", "quantity": number % 2 + 1}],
+            when="now",
+        )
+    await acme.at(2027, 1, 1, 1)
+    first, second = await acme.invoices()
+    assert told(first) == [("Annual", 36_500)]
+    assert {line["kind"] for line in second["lines"]} == {"addon"}
+    assert {line["kind"] for line in (await acme.preview())["lines"]} <= {"addon", "carried"}
