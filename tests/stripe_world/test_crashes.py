@@ -30,8 +30,8 @@ async def test_whoever_dies_when_nothing_is_double_and_nothing_lacks(billing, ac
     assert await strays(account) == 0
 
 
-async def test_a_worker_that_falls_asleep_and_wakes_too_late_does_no_harm(billing, account):
-    """At each of these steps another one takes over and goes to the end; then the sleeper goes on."""
+async def test_a_worker_that_falls_asleep_and_wakes_too_late_does_no_harm(billing, account, caplog):
+    """At each of these steps another one takes over and goes to the end; the sleeper goes on and is stopped."""
     for step in range(1, crashing.STEPS + 1, 6):
         tenant_id = f"t{step}"
         await subscribed(billing, tenant_id)
@@ -44,8 +44,10 @@ async def test_a_worker_that_falls_asleep_and_wakes_too_late_does_no_harm(billin
             billing.clock.at += timedelta(days=3)
             await pushed(billing)
 
+        caplog.clear()
         sleeper = crashing.Stepped(billing.payments, step, sleep)
         await pushed(replace(billing, payments=sleeper))
+        assert f"another worker has taken over the charges of {tenant_id}" in caplog.text
         assert await books(billing.payments, tenant_id, invoice_id) == crashing.PAID, step
         billing.clock.at = NOW
     assert await strays(account) == 0
