@@ -31,7 +31,7 @@ async def test_whoever_dies_when_nothing_is_double_and_nothing_lacks(billing, ac
 
 
 async def test_a_worker_that_falls_asleep_and_wakes_too_late_does_no_harm(billing, account, caplog):
-    """At each of these steps another one takes over and goes to the end; the sleeper goes on and is stopped."""
+    """At each of these steps another one takes over and goes to the end; the sleeper is then stopped."""
     for step in range(1, crashing.STEPS + 1, 6):
         tenant_id = f"t{step}"
         await subscribed(billing, tenant_id)
