@@ -108,8 +108,8 @@ def _log_fault(verdict: Verdict) -> None:
 
 async def _watch_journal(context: Context) -> None:
     """Each second: Postgres knows what a server that comes back should have, and we how full that is."""
-    link = context.counters.link
-    while True:
+    link, task = context.counters.link, asyncio.current_task()
+    while task is not None and not task.cancelling():  # as below
         await asyncio.sleep(TIPS_S)
         await context.pressure.measure()
         await incidents.tell_tips(context.pool, link.tips, now=context.clock.now())

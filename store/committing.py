@@ -74,7 +74,7 @@ class Committer:
         """Flushes what is waited for, and tells those whose entries were passed."""
         shards = {shard for waiting in self._waiting for shard in waiting.entries}
         flushed = await flush.flush_once(self._pool, self._link, now=self._now(), shards=shards)
-        reached = await flush.numbers(self._pool)
+        reached = await flush.numbers(self._pool, {s for waiting in self._waiting for s in waiting.entries})
         for waiting in self._waiting:
             found = [_passed(number, reached[shard]) for shard, number in waiting.entries.items()]
             if not waiting.future.done() and None not in found and all(found):

@@ -153,13 +153,13 @@ async def drain(pool: postgres.Pool, link: Link, *, shard: int, now: datetime) -
     return False
 
 
-async def numbers(pool: postgres.Pool) -> dict[int, int]:
-    """Of each shard the number of the entry that was brought over last.
+async def numbers(pool: postgres.Pool, shards: Collection[int]) -> dict[int, int]:
+    """Of each of the shards the number of the entry that was brought over last.
 
     Errors: UnavailableError.
     """
     async with postgres.transaction(pool) as connection:
-        cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
+        cursors = await postgres.rows(connection, sql.numbers, {"shards": list(shards)}, Cursor)
     return {cursor.shard: cursor.number for cursor in cursors}
 
 

@@ -96,7 +96,9 @@ class Heartbeat:
             self.start()
 
     async def _beat(self) -> None:
-        while True:
+        """Until it is cancelled, also where asyncio.wait_for inside the driver forgot that it was."""
+        task = asyncio.current_task()
+        while task is not None and not task.cancelling():
             heard = self._heard
             if await self._answers() or self._heard != heard:
                 if self.away:

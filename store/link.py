@@ -234,6 +234,9 @@ class Link:
             await self._fail(load, RedisAwayError(str(error) or "no answer in time"), conversation)
             if isinstance(error, _HANGS) and self._knocking is None and self._conversation is None:
                 self._knocking = asyncio.create_task(self._knock())
+                waiting, self._waiting, self._weight = self._waiting, deque(), 0
+                for errand in waiting:  # that came while the connection was taken down
+                    errand.fail(RedisAwayError("it hangs"))
         except asyncio.CancelledError:
             await self._fail(load, RedisAwayError("the connection was closed"), conversation)
             raise
@@ -243,8 +246,9 @@ class Link:
 
     async def _knock(self) -> None:
         """Until it shakes hands again, or is gone for good and tells so at once."""
+        task = asyncio.current_task()
         try:
-            while True:
+            while task is not None and not task.cancelling():
                 try:
                     async with asyncio.timeout(self._timeout_s):
                         await self._connect()

@@ -2,6 +2,10 @@
 -- Where each shard's journal stands. No lock: whoever finds work locks the row and looks again.
 select shard, last_id, number, drained_at from flush_cursors order by shard;
 
+-- name: numbers
+-- The same of some shards alone.
+select shard, last_id, number from flush_cursors where shard = any(%(shards)s);
+
 -- name: lock_cursors
 -- The right to flush these shards; rows that another flusher holds are left out.
 select shard, last_id, number from flush_cursors where shard = any(%(shards)s) order by shard for update skip locked;

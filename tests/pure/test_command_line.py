@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from policies.compiler import jsonschema
 from service import config
-from service.cli import show
+from service.cli import diagnose_redis, show
 from service.cli.program import COMMANDS, metergate
 
 ROOT = Path(__file__).parents[2]
@@ -332,3 +332,21 @@ def test_a_reader_that_leaves_early_is_no_error_of_ours():
     done = subprocess.run(words, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("durability", "named", "there", "statuses"),
+    [
+        ("standard", 0, 0, []),
+        ("standard", 0, 1, ["warning"]),
+        ("standard", 1, 1, []),
+        ("standard", 1, 0, ["wrong"]),
+        ("strict", 1, 0, []),
+    ],
+)
+def test_a_replica_that_nobody_waits_for_is_worth_a_word(durability, named, there, statuses):
+    instance = config.Config(
+        database_url="postgresql://h/x", redis_url="redis://h", durability=durability, redis_replicas=named
+    )
+    found = list(diagnose_redis._replicas(there, instance))
+    assert [one.status for one in found] == statuses

@@ -39,8 +39,15 @@ def server() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-async def own(server: Valkey, counting: Context, config: Config, clock: FixedClock) -> AsyncIterator[Context]:
+async def own(
+    server: Valkey,
+    counting: Context,
+    config: Config,
+    clock: FixedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Context]:
     """The instance of `counting` on that server, certified."""
+    monkeypatch.setattr(wiring, "TIPS_S", 3600)  # a test itself looks at what it does each second
     changed = msgspec.structs.replace(config, redis_url=server.url)
     async with wiring.open_context(changed, clock) as context:
         await certify.certify(context.pool, context.counters.link, now=NOW)

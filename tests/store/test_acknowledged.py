@@ -42,8 +42,11 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def reopen(counting: Context, config: Config, clock: FixedClock) -> AsyncIterator[Open]:
+async def reopen(
+    counting: Context, config: Config, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Open]:
     """Opens the instance of `counting` in another process, as it were, and under another configuration."""
+    monkeypatch.setattr(wiring, "TIPS_S", 3600)  # a test itself looks at what it does each second
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: object) -> Context:
