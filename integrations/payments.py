@@ -128,6 +128,8 @@ class Payments(Protocol):
     """Real money moves."""
     hears: bool
     """Whether it can be told by whom a notice was sent; if not, none is taken."""
+    collects: bool
+    """It takes the money by itself, so that an attempt can fail; else somebody pays by a day, or does not."""
     lines_max: int
     """Lines of one invoice."""
 

@@ -11,7 +11,7 @@ async def run(context: JobContext, now: datetime) -> str:
 
     Errors: UnavailableError; it is right to run it again.
     """
-    if context.uses.payments is not None:
-        return ""  # what payments say comes from the provider
+    if overdue.is_collected(context.uses):
+        return ""  # what payments say comes from whoever collects
     told = await overdue.mark(context.uses, now)
     return f"{told} invoices are overdue" if told else ""

@@ -30,6 +30,7 @@ class FilePayments:
 
     live = False
     hears = False
+    collects = False
     lines_max = _LINES_MAX
 
     def __init__(self, folder: Path, *, now: Callable[[], datetime]) -> None:

@@ -20,6 +20,7 @@ from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
 class StripePayments(Looking):
     """One account, by its key."""
 
+    collects: bool = True
     lines_max: int = 250
 
     def least(self, currency: str) -> int:

@@ -101,7 +101,7 @@ async def _answered(desk: Desk, charge: ChargeRow, attempt: Attempt, outcome: Ou
         case Retry():
             await desk.put_off(charge, outcome.reason, outcome.after_s)
         case Ambiguous(kept=True):
-            await _declined(desk, charge, attempt, Declined("provider_fault", outcome.reason))
+            await _declined(desk, charge, attempt, Declined(dunning.PROVIDER_FAULT, outcome.reason))
         case Ambiguous():
             await desk.put_off(charge, outcome.reason)
         case Declined():
@@ -148,14 +148,15 @@ async def _declined(desk: Desk, charge: ChargeRow, attempt: Attempt, why: Declin
         else:
             changed = msgspec.structs.replace(changed, state="exhausted")
         await charges.write(connection, changed)
-        await collected.declined(
-            connection,
-            changed,
-            rule,
-            attempt=attempt.attempt,
-            reason=why.reason,
-            confirm=why.code in dunning.CONFIRM,
-            now=desk.now,
-        )
+        if desk.payments.collects and why.code != dunning.PROVIDER_FAULT:
+            await collected.declined(
+                connection,
+                changed,
+                rule,
+                attempt=attempt.attempt,
+                reason=why.reason,
+                confirm=why.code in dunning.CONFIRM,
+                now=desk.now,
+            )
         thing = seen.Thing(kind="invoice", ref=charge.invoice_ref or "")
         await notices.want(connection, [thing], now=desk.now)

@@ -26,6 +26,8 @@ _CUSTOMER: Final = frozenset(
 """Declines that the same card repeats: only the customer can go on."""
 CONFIRM: Final = frozenset({"authentication_required", "invoice_payment_intent_requires_action"})
 """Those of them that the customer can confirm with the same card."""
+PROVIDER_FAULT: Final = "provider_fault"
+"""The provider failed, not the payment: tried again as after a decline, and nobody is behind by it."""
 
 After = Literal["again", "wait", "give up"]
 

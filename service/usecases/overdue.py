@@ -1,4 +1,4 @@
-"""What an invoice that is not paid in time does to the billing status, without a payment provider (R39).
+"""What an invoice that is not paid in time does to the billing status, where nobody collects it (R39).
 
 A plan that says by when its invoices are to be paid (`due`) lets an invoice be overdue. Then its days of
 grace begin, as after a failed payment; once nothing is overdue any more the subscription stands well again.
@@ -30,7 +30,7 @@ async def mark(context: Context, now: datetime) -> int:
 
     Errors: UnavailableError; it is right to run it again.
     """
-    if context.payments is not None:
+    if is_collected(context):
         return 0
     overdue = 0
     async with postgres.transaction(context.pool) as connection:
@@ -51,6 +51,11 @@ async def mark(context: Context, now: datetime) -> int:
     return overdue
 
 
+def is_collected(context: Context) -> bool:
+    """Does a provider take the money by itself? Then attempts fail, and nothing is overdue."""
+    return context.payments is not None and context.payments.collects
+
+
 async def know(context: Context, invoice_id: str) -> PlanVersion | None:
     """The plan that an invoice charges for, read before a transaction needs it."""
     async with postgres.transaction(context.pool) as connection:
@@ -66,7 +71,7 @@ async def settled(
     """What becomes known by what was done to an invoice by hand; its tenant is locked, its plan known."""
     plan = (await context.catalogs.need([now_is.plan_version])).plans[now_is.plan_version]
     look = payment_facts.of_invoice(
-        now_is, seen_at=now, rule=fact.rule(plan), collected=context.payments is not None
+        now_is, seen_at=now, rule=fact.rule(plan), collected=is_collected(context)
     )
     return await payment_facts.learn(connection, now_is.tenant_id, [look], now=now)
 

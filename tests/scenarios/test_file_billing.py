@@ -80,6 +80,29 @@ async def test_a_folder_that_was_left_alone_differs_in_nothing(acme, tmp_path):
     assert made.looked_at >= 6
 
 
+async def test_who_is_to_pay_by_a_day_is_not_behind_before_it(acme, api, tmp_path):
+    """A folder takes no money: that there is no receipt yet is no payment that failed."""
+
+    async def status() -> str:
+        return (await api.get("/v1/tenants/acme/billing-status")).json()["status"]
+
+    await acme.at(2026, 12, 1, 1)
+    for day in (1, 4, 9):
+        acme.clock.at = acme.clock.at.replace(day=day)
+        await pushed(acme)
+        await acme.jobs()
+        assert await status() == "good"
+    await acme.at(2026, 12, 10, 3)
+    await acme.at(2026, 12, 11, 2)
+    assert await status() == "grace", "due ten days after it was issued"
+    (tmp_path / "receipts").mkdir()
+    (tmp_path / "receipts" / "INV-000001.json").write_text('{"amount": 13000, "reference": "transfer 4711"}')
+    for hours in (0, 24, 24 * 4):
+        acme.clock.at += timedelta(hours=hours)
+        await pushed(acme)
+    assert await status() == "good"
+
+
 async def test_what_is_void_here_is_not_collected_there(acme, tmp_path):
     await acme.at(2026, 12, 1, 1)
     await pushed(acme)
