@@ -21,6 +21,10 @@ async def collect(desk: Desk, charge: ChargeRow) -> None:
 
     Errors: LeaseLostError, StoppedError, UnavailableError.
     """
+    lowered = await withdrawing.lowered(desk, charge)
+    if lowered is None:
+        return
+    charge = lowered
     attempt = await _attempt(desk, charge)
     if attempt.state != "sending" and (attempt.due_at is None or attempt.due_at > desk.now):
         await desk.write(charge, next_at=attempt.due_at)
@@ -28,10 +32,6 @@ async def collect(desk: Desk, charge: ChargeRow) -> None:
     found = await _look(desk, charge)
     if found is None or not await _payable(desk, charge, found, attempt):
         return
-    lowered = await withdrawing.lowered(desk, charge)
-    if lowered is None:
-        return
-    charge = lowered
     async with desk.writing() as connection:
         sending = msgspec.structs.replace(attempt, state="sending", at=desk.now)
         await charges.write_attempt(connection, sending)
@@ -74,6 +74,9 @@ async def _payable(desk: Desk, charge: ChargeRow, found: seen.Invoice, attempt: 
         return False
     if found.subtotal != charge.total:
         await desk.stop(charge, f"its lines add up to {found.subtotal}, not to {charge.total}")
+        return False
+    if found.amount_remaining > charge.total - charge.credited:
+        await desk.stop(charge, f"{found.amount_remaining} is left to be paid there, and less here")
         return False
     return not await _under_way(desk, charge, found)
 

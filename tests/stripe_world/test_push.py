@@ -7,7 +7,9 @@ import pytest
 from integrations.payments import Done
 from policies.charging import seen
 from policies.charging.orders import AddLine
+from service.usecases import invoices
 from tests.conftest import NOW
+from tests.store.ledger import ORDER
 from tests.stripe_world.account import DECLINED
 from tests.stripe_world.charging import (
     Books,
@@ -104,6 +106,23 @@ async def test_what_is_settled_by_hand_is_taken_back_there(  # noqa: PLR0917 - f
     assert (found.invoices, found.status, found.payments) == (1, status, 0)
     charge, _ = await charge_of(acme, invoice_id)
     assert (charge.state, charge.next_at) == ("withdrawn", None)
+
+
+async def test_a_credit_note_lowers_what_is_collected(acme, account, payments, customer):
+    """Given while the invoice is open: it is there at once, once, and the next attempt stays where it was."""
+    await account.card(customer, DECLINED)
+    invoice_id = await issue(acme, "acme", LINES)
+    await at(acme, account, NOW)
+    wish = invoices.Wish(act="credit", reason="an outage", amount=900)
+    await invoices.change(acme, ORDER, invoice_id, wish)
+    await at(acme, account, NOW + timedelta(hours=1))
+    charge, _ = await charge_of(acme, invoice_id)
+    assert (charge.credited, charge.next_at) == (900, NOW + timedelta(days=2))
+    (there,) = (await payments.find_invoices(customer, invoice_id, since=NOW)).value
+    assert there.amount_remaining == 4834
+    await at(acme, account, NOW + timedelta(hours=2))
+    (again,) = (await payments.find_invoices(customer, invoice_id, since=NOW)).value
+    assert again == there  # what a payment then takes, the simulator has wrong: all of it
 
 
 async def test_a_draft_is_deleted_where_its_invoice_is_void(acme, account, payments, customer):
