@@ -36,7 +36,12 @@ def world() -> Iterator[World]:
     """Stripe World as a server on loopback."""
     python = environment.interpreter()
     server = subprocess.Popen(
-        [python, SERVE], stdout=subprocess.PIPE, text=True, cwd=SERVE.parent, start_new_session=True
+        [python, SERVE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=SERVE.parent,
+        start_new_session=True,
     )
     try:
         assert server.stdout is not None

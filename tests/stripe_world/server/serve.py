@@ -6,10 +6,12 @@ that a test ordered, invoice payments can be listed, and what time or a bank doe
 
 import asyncio
 import json
+import os
 import re
 import secrets
 import socket
 import sys
+import threading
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -232,9 +234,16 @@ async def _answer(send, status: int, answer: object, headers: dict | None = None
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
+def _end_with_the_parent() -> None:
+    """Nothing is ever written to our input: its end is that of whoever started us, however that came."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 def main() -> None:
     for name, version in VERSIONS.items():
         assert metadata.version(name) == version, f"{name} is to be {version}"
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(Server(), log_level="warning"))
     print(listening.getsockname()[1], flush=True)  # noqa: T201 - whoever started it waits for this
