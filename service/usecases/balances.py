@@ -109,10 +109,13 @@ async def accounts_of(context: Context, snapshot: Snapshot, now: datetime) -> li
 
 
 def _last_instant(right: Right) -> datetime:
-    """Of the period before the right's."""
-    end = right.rollover[0].window.end
-    assert end is not None, "what carried has ended"
-    return end - timedelta(microseconds=1)
+    """Of the period before the right's.
+
+    That period's own end may be later: where no plan had the feature for a while, it ends with that gap, in
+    which nothing is counted.
+    """
+    assert right.period is not None, "what something is carried into is a period"
+    return right.period.start - timedelta(microseconds=1)
 
 
 def _account(right: Right, grants: tuple[Grant, ...], before: Right | None) -> Account:

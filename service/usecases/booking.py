@@ -75,8 +75,8 @@ class Moment(msgspec.Struct, frozen=True):
     decision_id: str
     seconds: int | None = None
     """For how long it is reserved, if it is not used at once."""
-    current: Right | None = None
-    """The right that holds when it is decided, where that may not be the one of the event's instant."""
+    after: Right | None = None
+    """The right of the next period, if that has begun: something may have been carried there."""
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -192,7 +192,7 @@ def _place(standing: Standing, moment: Moment) -> Place:
     """Where uses of a right are booked: worked out once, but for those early or late for what rolls over."""
     right, span, now = standing.right, standing.right.period, moment.now
     if carrying.concerns(right) and span is not None and not period.contains(span, now):
-        return _placed(standing, carrying.of(right, moment.current or right, now))
+        return _placed(standing, carrying.of(right, moment.after or right, now))
     return _own_place(standing, now)
 
 

@@ -66,6 +66,15 @@ def lateness(right: Right, now: datetime) -> rollover.Late:
     return rollover.lateness(right.period, now) if right.lasts and right.period is not None else 0
 
 
+def following(right: Right, now: datetime) -> datetime:
+    """An instant of the period that follows the right's, if that has begun; else now.
+
+    Of the next one, however long ago it began and whatever has followed since: it has what was carried.
+    """
+    end = right.period.end if right.period is not None else None
+    return end if end is not None and end <= now else now
+
+
 def of(right: Right, after: Right, now: datetime) -> Carrying | None:
     """What the scripts are told of a right whose period acts of now move.
 

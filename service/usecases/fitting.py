@@ -79,8 +79,8 @@ async def ask(context: Context, wanted: Wanted, now: datetime) -> Asked | None:
     bounds = _allowance(context, standing, request)
     if bounds is None:
         return None
-    current = await _current(context, standing, now)
-    moment = booking.Moment(at, now, ids.DECISIONS.new(), wanted.seconds, current)
+    after = await _right_after(context, standing, now)
+    moment = booking.Moment(at, now, ids.DECISIONS.new(), wanted.seconds, after)
     return Asked(event, standing, request, bounds, moment)
 
 
@@ -89,12 +89,13 @@ def use(asked: Asked) -> Use:
     return booking.use(asked.event, asked.standing, asked.request, asked.bounds, asked.moment)
 
 
-async def _current(context: Context, standing: Standing, now: datetime) -> Right:
-    """The right that holds now: another one if a period that something is carried from ended a moment ago."""
+async def _right_after(context: Context, standing: Standing, now: datetime) -> Right:
+    """The right of the next period, if one that something is carried from ended a moment ago."""
     right = standing.right
     if not carrying.lateness(right, now):
         return right
-    return await check.resolve(context, standing.offer, standing.snapshot, right.feature_id, now)
+    at = carrying.following(right, now)
+    return await check.resolve(context, standing.offer, standing.snapshot, right.feature_id, at)
 
 
 def _instant(wanted: Wanted, now: datetime) -> datetime:

@@ -12,11 +12,10 @@ from typing import Final
 import msgspec
 
 from policies import errors, quantity, revision
-from policies.entitlement import Right
 from policies.model import LEVELS
 from policies.revision import Change, Countable
 from service.context import Context
-from service.usecases import booking, changes, check, events, past, revised_level
+from service.usecases import booking, carrying, changes, check, events, past, revised_level
 from service.usecases.changes import Order, Reply
 from service.usecases.events import EventName, EventView
 from store import grants as grant_store
@@ -187,7 +186,7 @@ async def _revising(
     snapshot = await context.snapshots.get(event.tenant_id)
     offer, feature_id = check.active_offer(context), event.feature_id
     right = await check.resolve(context, offer, snapshot, feature_id, event.event_at)
-    after = await check.resolve(context, offer, snapshot, feature_id, _after(right, now))
+    after = await check.resolve(context, offer, snapshot, feature_id, carrying.following(right, now))
     async with postgres.transaction(context.pool) as connection:
         own = await grant_store.named(connection, event.tenant_id, drawn.grants)
         ground = booking.ground(snapshot, right, after, event, drawn_from=own, now=now)
@@ -210,12 +209,6 @@ async def _revising(
         caps=ground.kept_caps,
         level=found.level if found is not None else None,
     )
-
-
-def _after(right: Right, now: datetime) -> datetime:
-    """An instant of the next period, if that has begun: something may have been carried there."""
-    end = right.period.end if right.period is not None else None
-    return end if end is not None and end <= now else now
 
 
 async def _level(

@@ -232,6 +232,9 @@ class Ledger(Facts):
                 count(Held(bucket), amount)
                 count(Held(one.layout.last("all")), amount)
         for one in self.entries:
+            for bucket in one.held:  # what came back may have been counted and is not any more
+                last = Bucket(bucket.feature, "all", one.window)
+                found |= {counter: found.get(counter, 0) for counter in (bucket, Held(bucket), Held(last))}
             for bucket in {*one.draws, *one.held}:
                 of_plan = bucket.kind in OF_PLAN
                 if (
