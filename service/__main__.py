@@ -1,5 +1,6 @@
 """The program `metergate`, also as `python -m service`."""
 
+import signal
 import sys
 from importlib import import_module
 from typing import Final
@@ -9,10 +10,14 @@ INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Runs the command line and ends the process; Ctrl-C shows no traceback, be it while modules load."""
+    """Runs the command line and ends the process; Ctrl-C shows no traceback, be it while modules load.
+
+    Who presses it again while the process ends already changes nothing.
+    """
     try:
         import_module("service.cli.program").main()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(INTERRUPTED)
 
 

@@ -5,6 +5,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
 
 from policies import errors, limits
 from policies.engine import Engine, Verdict
@@ -35,11 +38,37 @@ TIPS_S = 1.0
 log = logging.getLogger("metergate.engine")
 
 
+class Patience(msgspec.Struct, frozen=True):
+    """How long a process waits for its servers, in seconds."""
+
+    redis_s: float
+    """For the answer to one round trip."""
+    postgres_s: float
+    """For a connection."""
+    pulse_s: float
+    """For the answer to a pulse, before nobody waits for Postgres any more."""
+
+    @classmethod
+    def of(cls, seconds: float) -> "Patience":
+        """So long for each."""
+        return cls(seconds, seconds, seconds)
+
+
+OF_A_REQUEST: Final = Patience(limits.REDIS_TIMEOUT_S, limits.POSTGRES_TIMEOUT_S, limits.POSTGRES_ANSWER_S)
+
+
 @asynccontextmanager
-async def open_context(config: Config, clock: Clock | None = None) -> AsyncIterator[Context]:
+async def open_context(
+    config: Config, clock: Clock | None = None, patience: Patience = OF_A_REQUEST
+) -> AsyncIterator[Context]:
     """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
-    redis = open_link(config, replicas=config.redis_replicas)
-    pool = await postgres.open_pool(config.database_url, size=config.postgres_connections)
+    redis = open_link(config, timeout_s=patience.redis_s, replicas=config.redis_replicas)
+    pool = await postgres.open_pool(
+        config.database_url,
+        size=config.postgres_connections,
+        connection_s=patience.postgres_s,
+        answer_s=patience.pulse_s,
+    )
     context = put_together(config, clock or SystemClock(), pool, redis)
     tasks: list[asyncio.Task[None]] = []
     try:

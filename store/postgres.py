@@ -44,14 +44,18 @@ async def open_pool(
     application: str = "metergate",
     statement_s: float = limits.POSTGRES_STATEMENT_S,
     answer_s: float = limits.POSTGRES_ANSWER_S,
+    connection_s: float = limits.POSTGRES_TIMEOUT_S,
 ) -> Pool:
-    """A pool whose connections are made when first needed, so that a start does not wait for Postgres."""
+    """A pool whose connections are made when first needed, so that a start does not wait for Postgres.
+
+    `connection_s` is how long one of them is waited for.
+    """
     pool = Pool(
         url,
         min_size=1,
         max_size=size,
         open=False,
-        timeout=limits.POSTGRES_TIMEOUT_S,
+        timeout=connection_s,
         reconnect_timeout=RECONNECT_S,
         configure=_configure,
         kwargs={

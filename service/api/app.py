@@ -114,7 +114,7 @@ def make_app(
         exception_handlers=problems.HANDLERS,
         lifespan=[_lifespan(config or configuration.read()) if context is None else _given(context)],
         state=State(
-            {"telemetry": _measures(), "routes": tuple(table), "direct": direct.table(table)}, deep_copy=False
+            {"telemetry": measures(), "routes": tuple(table), "direct": direct.table(table)}, deep_copy=False
         ),
         openapi_config=None,  # openapi.py makes the description when it is asked for
         logging_config=None,
@@ -128,10 +128,11 @@ def _all_declared(table: Iterable[HTTPRouteHandler]) -> None:
     assert not open_ones, f"routes must say what they need (auth.needs, auth.PUBLIC): {open_ones}"
 
 
-def _measures() -> Telemetry:
-    measures = Telemetry()
-    measures.set("metergate_info", health.VERSION, value=1)
-    return measures
+def measures() -> Telemetry:
+    """What an application begins to measure with."""
+    telemetry = Telemetry()
+    telemetry.set("metergate_info", health.VERSION, value=1)
+    return telemetry
 
 
 def _lifespan(config: Config) -> Any:

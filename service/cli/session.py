@@ -34,7 +34,8 @@ def use(data: Path | None, act: Callable[[Context], Awaitable[T]]) -> T:
     need_database(config)
 
     async def opened() -> T:
-        async with wiring.open_context(config) as context:
+        # Nobody else waits for it, and a person would rather wait than ask again.
+        async with wiring.open_context(config, patience=wiring.Patience.of(PATIENCE_S)) as context:
             return await act(context)
 
     return run(opened)

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from store import certify, keyspace
-from tests.conftest import NOW
+from store import keyspace
+from tests.conftest import NOW, open_counters
 from tests.store import ledger
 from tests.store.giving import give, grant
 
@@ -14,7 +14,7 @@ URL = "/v1/tenants/acme/balances"
 
 @pytest.fixture
 async def acme(api, context, catalog):
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await ledger.subscribed(context, "acme", "free")
     return api
 

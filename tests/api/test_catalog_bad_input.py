@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.api.test_catalog_moves import PUBLISH, edited, published
-from tests.api.test_command_line import PROGRAM, ROOT, instance, read, run, told  # noqa: F401 - a fixture
+from tests.api.test_command_line import PROGRAM, ROOT, read, run, told
 from tests.conftest import CATALOG
 
 PRO = "plans/pro.yaml"
@@ -60,9 +60,14 @@ async def test_over_http_each_is_told_at_its_place_and_changes_nothing(api, cata
 
 
 @pytest.fixture
-def active(instance):  # noqa: F811 - the fixture of that name
+def active(instance_after):
     """The hash of the example catalog, which is active."""
-    return told("catalog", "publish", CATALOG, "--message", "example")["hash"]
+    instance_after(publish)
+    return told("catalog", "history")["active"]
+
+
+def publish():
+    run("catalog", "publish", CATALOG, "--message", "example")
 
 
 def write(folder, files):

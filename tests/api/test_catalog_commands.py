@@ -7,6 +7,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,20 @@ def repository(tmp_path):
 
 
 @pytest.fixture
-def sold(instance, repository):  # noqa: F811 - the fixture of that name
-    """That catalog is active, and two tenants are on pro."""
-    first = told("catalog", "publish", repository, "--message", "The first")
+def sold(instance_after):
+    """The hash of that catalog, which is active, and two tenants are on pro."""
+    instance_after(sell)
+    return told("catalog", "history")["active"]
+
+
+def sell():
+    with tempfile.TemporaryDirectory() as folder:
+        run("catalog", "init", Path(folder, "plans"))
+        run("catalog", "publish", Path(folder, "plans"), "--message", "The first")
     run("job", "run", "flush")
     for tenant_id in ("acme", "globex"):
         run("tenant", "put", tenant_id, "--name", tenant_id.title())
         run("tenant", "subscribe", tenant_id, "pro")
-    return first["hash"]
 
 
 def cheaper(repository):

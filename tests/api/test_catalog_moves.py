@@ -6,8 +6,8 @@ import pytest
 from policies import limits
 from service.usecases import activation, publish
 from service.usecases.activation import Wish
-from store import certify, postgres
-from tests.conftest import NOW, ROOT
+from store import postgres
+from tests.conftest import ROOT, open_counters
 
 PUBLISH = "/v1/catalogs/publish"
 START = "2026-11-01T00:00:00Z"
@@ -27,7 +27,7 @@ LESS = (("plans/pro.yaml", "1_000_000\n", "800_000\n"), ("plans/pro.yaml", "prem
 @pytest.fixture
 async def three(api, context, catalog):
     """Three tenants on pro since the beginning of the month; one of them has used 900,000 tokens."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     for tenant_id in ("acme", "globex", "initech"):
         await api.put(f"/v1/tenants/{tenant_id}", json={"name": tenant_id.title()})
         body = {"planId": "pro", "startAt": START, "addons": [{"addonId": "token-pack", "quantity": 2}]}
@@ -265,7 +265,7 @@ async def test_of_two_publishers_the_one_who_has_not_seen_the_other_is_told(thre
 
 
 async def test_a_first_publish_can_be_based_on_nothing(api, context, example_files):
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     assert (await published(api, example_files, basedOn=""))["activated"] is True
     other = edited(example_files, ("plans/pro.yaml", "49.00", "59.00"))
     late = await api.post(PUBLISH, json={"files": other, "message": "x", "basedOn": ""})

@@ -2,8 +2,7 @@
 
 import pytest
 
-from store import certify
-from tests.conftest import NOW
+from tests.conftest import open_counters
 
 ACME = "/v1/tenants/acme"
 
@@ -11,7 +10,7 @@ ACME = "/v1/tenants/acme"
 @pytest.fixture
 async def acme(api, context, catalog):
     """A tenant on free."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await api.put(ACME, json={"name": "Acme"})
     await api.post(f"{ACME}/subscription", json={"planId": "free", "startAt": "2026-11-01T00:00:00Z"})
     return api

@@ -5,8 +5,7 @@ from itertools import cycle, islice, product
 import pytest
 
 from policies import limits
-from store import certify
-from tests.conftest import NOW
+from tests.conftest import open_counters
 from tests.store import ledger
 
 URL = "/v1/check/batch"
@@ -16,7 +15,7 @@ UNIQUE = ("decisionId", "asOf")
 @pytest.fixture
 async def many(api, context, catalog):
     """Tenants on every plan, one without any, and one that is closed; `nobody` is not known."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     for plan_id in catalog.plans:
         await ledger.subscribed(context, f"on-{plan_id}", plan_id)
         usage = {"tenantId": f"on-{plan_id}", "serviceId": "s", "featureId": "ai-tokens", "quantity": 9_999}

@@ -5,16 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from store import certify
 from tests.api.answers import problem_of
 from tests.api.test_main_job import ask, run_flush, subscribe
-from tests.conftest import NOW
+from tests.conftest import NOW, open_counters
 
 
 @pytest.fixture
 async def acme(api, context, catalog):
     """A tenant on free (10,000 tokens), on a server whose shards are open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await subscribe(api, "acme", "free")
     return api
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store import certify
+from tests.conftest import open_counters
 
 PAGE = Path(__file__).parents[2] / "docs" / "counting.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -204,7 +204,7 @@ async def shop(api, context, clock, publish):
     """The page's plans are on sale, and every shard is open."""
     clock.at = instant(stories()[0][1][0]["when"])
     await publish(catalog_files())
-    await certify.certify(context.pool, context.counters.link, now=clock.at)
+    await open_counters(context)
     return api
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from policies import limits
-from store import certify, postgres
 from store import decisions as store
-from tests.conftest import NOW
+from store import postgres
+from tests.conftest import NOW, open_counters
 
 CHECK = {"tenantId": "acme", "featureId": "ai-tokens", "quantity": 150}
 GUARD = """
@@ -20,7 +20,7 @@ when { context.request has region && context.request.region != principal.getTag(
 @pytest.fixture
 async def acme(api, context, catalog):
     """On the free plan: 10,000 tokens a month and no overage."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await api.put("/v1/tenants/acme", json={"name": "Acme", "metadata": {"home": "eu", "note": "secret"}})
     await api.post("/v1/tenants/acme/subscription", json={"planId": "free"})
     return api

@@ -7,10 +7,9 @@ import pytest
 from policies import limits
 from service.api.app import make_app
 from service.context import Context
-from store import certify
 from tests.api.echo import NOWHERE
 from tests.api.test_problems import problem
-from tests.conftest import NOW
+from tests.conftest import open_counters
 
 PATHS = ("/v1/check", "/v1/check/batch")
 """Those that change nothing; `/v1/consume` is direct, too, and has tests of its own."""
@@ -22,7 +21,7 @@ PLAIN = {"content-type": "application/json"}
 @pytest.fixture
 async def acme(api, context: Context, catalog):
     """A tenant on free, on a server whose shards are open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await api.put("/v1/tenants/acme", json={"name": "Acme"})
     await api.post(
         "/v1/tenants/acme/subscription", json={"planId": "free", "startAt": "2026-11-01T00:00:00Z"}

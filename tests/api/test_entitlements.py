@@ -2,8 +2,7 @@
 
 import pytest
 
-from store import certify
-from tests.conftest import NOW
+from tests.conftest import open_counters
 from tests.store import ledger
 
 URL = "/v1/tenants/acme/entitlements"
@@ -15,7 +14,7 @@ async def acme(api, context, publish, example_files):
     features = example_files["features.yaml"]
     assert "    aggregation: count" in features
     by_entity = features.replace("    aggregation: count", "    entity: required\n    aggregation: count", 1)
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     catalog = await publish({**example_files, "features.yaml": by_entity})
     assert catalog.features["api-calls"].entity == "required"
     await ledger.subscribed(context, "acme", "free")

@@ -2,15 +2,15 @@
 
 import pytest
 
-from store import certify, flush
-from tests.conftest import NOW
+from store import flush
+from tests.conftest import NOW, open_counters
 
 EVENT = {"tenantId": "acme", "serviceId": "s", "featureId": "ai-tokens", "quantity": 1}
 
 
 @pytest.fixture
 async def acme(api, context, catalog):
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await api.put("/v1/tenants/acme", json={"name": "Acme"})
     await api.post("/v1/tenants/acme/subscription", json={"planId": "pro", "startAt": "2026-11-01T00:00:00Z"})
     return api

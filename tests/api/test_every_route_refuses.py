@@ -7,9 +7,9 @@ import pytest
 
 from policies import limits
 from service.api.app import make_app
-from store import certify, postgres
+from store import postgres
 from tests.api.echo import NOWHERE
-from tests.conftest import NOW
+from tests.conftest import open_counters
 
 JSON = {"content-type": "application/json"}
 SIGNED = "/v1/stripe/webhook"
@@ -73,7 +73,7 @@ async def counted(context) -> dict[str, int]:
 @pytest.fixture
 async def ready(api, context, catalog):
     """An instance that could do it all."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     assert (await api.put("/v1/tenants/acme", json={"name": "Acme"})).status_code == 201
     return api
 

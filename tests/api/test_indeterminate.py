@@ -6,8 +6,8 @@ The faults are real ones: what a publish would refuse is written into what a pub
 import pytest
 
 from service.context import Context
-from store import certify, postgres
-from tests.conftest import NOW
+from store import postgres
+from tests.conftest import open_counters
 
 ACME = "/v1/tenants/acme"
 CHECK = "/v1/check"
@@ -16,7 +16,7 @@ CHECK = "/v1/check"
 @pytest.fixture
 async def acme(api, context: Context, catalog):
     """A tenant on pro, on a server whose shards are open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await api.put(ACME, json={"name": "Acme"})
     await api.post(f"{ACME}/subscription", json={"planId": "pro"})
     return api

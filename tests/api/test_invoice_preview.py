@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from policies.period import Period
 from service.cli.program import metergate
-from store import certify, keyspace
-from tests.conftest import NOW
+from store import keyspace
+from tests.conftest import NOW, open_counters
 
 URL = "/v1/tenants/acme/invoices/preview"
 DAY = timedelta(days=1)
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 async def shop(api, context, catalog):
     """The example plans are on sale; acme is known."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await good(api, "PUT", "", {"name": "Acme"})
     return api
 

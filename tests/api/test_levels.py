@@ -4,10 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from store import certify
 from tests.api.answers import problem_of
 from tests.api.test_main_job import ask, run_flush, subscribe
-from tests.conftest import NOW
+from tests.conftest import NOW, open_counters
 from tests.store.test_meters import leveled
 
 MONTHS = ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z")
@@ -17,7 +16,7 @@ MONTHS = ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"
 async def acme(api, context, publish, example_files):
     """A tenant on free (10 seats, 3 users a month from the first on), on a server whose shards are open."""
     await publish(leveled(example_files))
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await subscribe(api, "acme", "free")
     return api
 

@@ -6,8 +6,7 @@ import pytest
 
 from jobs import flush
 from jobs.context import JobContext
-from store import certify
-from tests.conftest import NOW
+from tests.conftest import NOW, open_counters
 
 TENANT = "/v1/tenants/acme"
 
@@ -15,7 +14,7 @@ TENANT = "/v1/tenants/acme"
 @pytest.fixture
 async def acme(api, context, catalog):
     """A tenant on free since the first of the month, on a server whose shards are open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await subscribe(api, "acme", "free")
     return api
 
@@ -189,7 +188,7 @@ async def test_unknown_names_are_denials_not_errors(acme):
 
 
 async def test_caps_of_the_day_and_of_an_entity_refuse_by_themselves(api, context, catalog):
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await subscribe(api, "big", "pro")
     await tell(api, 19_999, "big", entityId="u1")
     mine = await ask(api, tenant_id="big", entityId="u1", quantity=2)

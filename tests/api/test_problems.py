@@ -15,9 +15,8 @@ from service.api import auth, problems
 from service.api.app import Metergate, make_app
 from service.context import Context
 from service.usecases import keys
-from store import certify
 from tests.api import echo
-from tests.conftest import MakeKey
+from tests.conftest import MakeKey, open_counters
 
 Client = AsyncTestClient[Metergate]
 
@@ -203,7 +202,7 @@ async def test_unready_says_what_is_away_and_no_address(face_client: Client):
 
 
 async def test_ready_with_everything(api: httpx.AsyncClient, context: Context, catalog: object):
-    await certify.certify(context.pool, context.counters.link, now=context.clock.now())
+    await open_counters(context)
     answer = await api.get("/health/ready")
     told = answer.json()
     assert (answer.status_code, told["status"], told["findings"]) == (200, "ready", [])

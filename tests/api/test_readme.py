@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from service import bootstrap
-from store import certify
-from tests.conftest import NOW
+from tests.conftest import open_counters
 
 README = Path(__file__).parents[2] / "README.md"
 JSON = {"content-type": "application/json"}
@@ -19,7 +18,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture
 async def demo(api, context, catalog):
     """An instance as `scripts/run` leaves it: a tenant on each plan, the shards open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     for plan_id in bootstrap.DEMO_PLANS:
         await bootstrap.demo_tenant(context, plan_id)
     return api

@@ -11,9 +11,8 @@ import pytest
 
 from policies import limits
 from service.usecases import replaying
-from store import certify
 from tests.api.test_command_line import ROOT, instance, run, served, told  # noqa: F401 - fixtures
-from tests.conftest import CATALOG, NOW
+from tests.conftest import CATALOG, NOW, open_counters
 
 CHECK = {"tenantId": "acme", "featureId": "ai-tokens"}
 
@@ -22,7 +21,7 @@ CHECK = {"tenantId": "acme", "featureId": "ai-tokens"}
 async def asked(api, context, catalog):
     """Acme on free (10,000 tokens) asked for 9,000 and for 20,000; idle never asked."""
     context.decisions._sample = 1
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     for tenant_id in ("acme", "idle"):
         await api.put(
             f"/v1/tenants/{tenant_id}", json={"name": tenant_id, "metadata": {"ai-agreement": "signed"}}

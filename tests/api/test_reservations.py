@@ -7,10 +7,9 @@ import pytest
 
 from jobs import expire
 from policies import limits
-from store import certify
 from tests.api.answers import instant, problem_of
 from tests.api.test_main_job import ask, run_flush, subscribe, tell, worker
-from tests.conftest import NOW
+from tests.conftest import NOW, open_counters
 
 NOBODY = "rsv_00" + 32 * "0"
 
@@ -18,7 +17,7 @@ NOBODY = "rsv_00" + 32 * "0"
 @pytest.fixture
 async def acme(api, context, catalog):
     """A tenant on free (10,000 tokens), on a server whose shards are open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await subscribe(api, "acme", "free")
     return api
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from store import certify, postgres
+from store import postgres
 from tests.api.answers import problem_of
-from tests.conftest import NOW
+from tests.conftest import open_counters
 
 EVENT = "/v1/usage/s/e1"
 USE = {"tenantId": "acme", "serviceId": "s", "featureId": "ai-tokens"}
@@ -15,7 +15,7 @@ USE = {"tenantId": "acme", "serviceId": "s", "featureId": "ai-tokens"}
 @pytest.fixture
 async def acme(api, context, catalog):
     """A tenant on free (10,000 tokens) with an event `e1` of 400 tokens."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await api.put("/v1/tenants/acme", json={"name": "Acme"})
     await api.post(
         "/v1/tenants/acme/subscription", json={"planId": "free", "startAt": "2026-11-01T00:00:00Z"}

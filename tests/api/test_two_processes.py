@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from policies import limits
-from service.clock import SystemClock
 from service.context import Context
-from store import certify, keyspace
+from store import keyspace
+from tests.conftest import open_counters
 
 ROOT = Path(__file__).parents[2]
 ASK = {"tenantId": "acme", "featureId": "ai-tokens"}
@@ -74,7 +74,7 @@ class Side:
 @pytest.fixture
 async def addresses(context: Context, config, catalog):
     """Two processes on an instance that a worker has made ready."""
-    await certify.certify(context.pool, context.counters.link, now=SystemClock().now())
+    await open_counters(context)
     with process(config, "api", "--port", "0") as here, process(config, "api", "--port", "0") as there:
         yield here, there
 

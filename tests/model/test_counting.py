@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.clock import FixedClock
 from service.context import Context
-from store import certify
+from tests.conftest import open_counters
 from tests.model import acts, terms
 from tests.model.account import Account
 from tests.model.real import Real
@@ -99,7 +99,7 @@ async def tenant(
         real = Real(context, clock, f"model-{next(_numbers)}", editions=editions)
         return SideBySide(real, Account(request.param, at))
 
-    await certify.certify(context.pool, context.counters.link, now=BEGINNINGS[0])
+    await open_counters(context)
     return made
 
 

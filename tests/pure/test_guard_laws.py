@@ -9,7 +9,7 @@ from itertools import count
 
 import cedarpy
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.compiler import cedar_schema, guard_cedar, guards
@@ -136,7 +136,7 @@ def ask(policies, said):
     return answer.decision, answer.diagnostics.errors
 
 
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY)
 @given(written, st.lists(permits, min_size=1, max_size=3), st.lists(requests, min_size=1, max_size=4))
 def test_an_accepted_guard_never_opens_anything_and_never_errs(text, allowing, asked):
     guard = read(text)

@@ -115,7 +115,7 @@ def edited(draw, files):
     return files | {path: changes[kind]}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_what_is_known_changes_no_result(data):
     files, catalog = data.draw(catalogs())
@@ -124,7 +124,7 @@ def test_what_is_known_changes_no_result(data):
     assert compile_catalog(after, Known(files, catalog)) == compile_catalog(after)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(catalogs())
 def test_a_plan_that_is_taken_over_looks_to_other_files_as_it_did(known_catalog):
     files, catalog = known_catalog

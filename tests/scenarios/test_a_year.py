@@ -6,7 +6,7 @@ import pytest
 
 from jobs import flush
 from jobs.context import JobContext
-from store import certify
+from tests.conftest import open_counters
 
 ACME = "/v1/tenants/acme"
 START = datetime(2027, 1, 31, 9, 30, tzinfo=UTC)
@@ -55,7 +55,7 @@ class Story:
 @pytest.fixture
 async def story(api, context, clock, catalog):
     clock.at = START
-    await certify.certify(context.pool, context.counters.link, now=START)
+    await open_counters(context)
     await api.put(ACME, json={"name": "Acme"})
     return Story(api, context, clock)
 

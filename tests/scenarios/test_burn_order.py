@@ -9,7 +9,7 @@ import pytest
 
 from service.clock import FixedClock
 from service.context import Context
-from store import certify
+from tests.conftest import open_counters
 from tests.model.real import Real
 from tests.pure.burn_order import BEGINNING, Case, Gift, Plan, Step, cases, day, moment
 
@@ -120,7 +120,7 @@ async def sold(context, publish) -> Context:
     steps = [step.plan for case in CASES for step in case.story if step.plan]
     plans = dict.fromkeys([*(case.plan for case in CASES), *steps])
     await publish(files(plans))
-    await certify.certify(context.pool, context.counters.link, now=BEGINNING)
+    await open_counters(context)
     return context
 
 

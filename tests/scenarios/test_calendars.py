@@ -16,7 +16,7 @@ from service.clock import FixedClock
 from service.context import Context
 from service.usecases import check, past, record, subscribe, tenants
 from service.usecases.check import Check
-from store import certify
+from tests.conftest import open_counters
 from tests.store.ledger import ORDER
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -144,7 +144,7 @@ class Year:
 async def test_a_year_edge_by_edge(context, clock, publish, year):
     start = clock.at = at(year["start"])
     await publish(FILES)
-    await certify.certify(context.pool, context.counters.link, now=start)
+    await open_counters(context)
     await tenants.put(context, ORDER, "acme", tenants.Wish(name="Acme"))
     await subscribe.start(context, ORDER, "acme", subscribe.Wish(plan_id="all"))
     told, until = Year(context, clock, start), start + 366 * DAY

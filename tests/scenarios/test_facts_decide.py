@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from store import certify, postgres
-from tests.conftest import NOW
+from store import postgres
+from tests.conftest import NOW, open_counters
 
 ACME = "/v1/tenants/acme"
 DAY = timedelta(days=1)
@@ -46,7 +46,7 @@ class Story:
 
 @pytest.fixture
 async def story(api, context, clock, catalog):
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     assert (await api.put(ACME, json={"name": "Acme"})).status_code == 201
     return Story(api, context, clock)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from store import certify, flush, keyspace, postgres
+from tests.conftest import open_counters
 
 ACME = "/v1/tenants/acme"
 TOKENS = "ai-tokens"
@@ -73,7 +74,7 @@ class Story:
 @pytest.fixture
 async def story(api, context, clock, catalog):
     clock.at = START
-    await certify.certify(context.pool, context.counters.link, now=START)
+    await open_counters(context)
     await api.put(ACME, json={"name": "Acme"})
     response = await api.post(f"{ACME}/subscription", json={"planId": "free"})
     assert response.is_success, response.text

@@ -8,8 +8,8 @@ import pytest
 from service import wiring
 from service.usecases import past
 from service.usecases.check import Check
-from store import certify, flush, keyspace, postgres
-from tests.conftest import NOW
+from store import flush, keyspace, postgres
+from tests.conftest import NOW, open_counters
 
 ACME = "/v1/tenants/acme"
 FILES = {
@@ -91,7 +91,7 @@ async def story(api, context, clock):
     context.decisions._sample = 1
     told = Story(api, context, clock)
     told.now_is(1, 0)
-    await certify.certify(context.pool, context.counters.link, now=clock.at)
+    await open_counters(context)
     await told.does("POST", "/v1/catalogs/publish", files=FILES, message="first")
     return told
 

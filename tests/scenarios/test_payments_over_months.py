@@ -9,6 +9,7 @@ from service import wiring
 from service.usecases import check, payment_facts
 from service.usecases.check import Check
 from store import certify, postgres
+from tests.conftest import PATIENT
 from tests.scenarios.billing import Tenant
 from tests.store import ledger
 
@@ -135,7 +136,7 @@ async def test_a_pause_an_end_that_comes_and_a_state_that_nobody_knows(story):
 
 
 async def test_another_process_decides_by_it_in_its_next_check(story, config, clock):
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         await other.catalogs.refresh()
 
         async def decides() -> bool:

@@ -8,6 +8,7 @@ import pytest
 from jobs import expire, flush
 from store import certify
 from tests.api.test_main_job import worker
+from tests.conftest import open_counters
 
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
 ENDS = [datetime(2026, 12, 2, 9, tzinfo=UTC), datetime(2027, 1, 2, 9, tzinfo=UTC)]
@@ -108,7 +109,7 @@ class Shop:
 @pytest.mark.parametrize("seed", range(2))
 async def test_two_months_of_jobs_that_reserve(api, context, clock, catalog, seed):
     clock.at = START
-    await certify.certify(context.pool, context.counters.link, now=START)
+    await open_counters(context)
     await api.put("/v1/tenants/acme", json={"name": "Acme"})
     await api.post("/v1/tenants/acme/subscription", json={"planId": "free"})
     shop = Shop(api, context, clock, seed)

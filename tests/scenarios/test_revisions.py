@@ -37,7 +37,7 @@ from service.usecases.check import Check
 from service.usecases.events import EventName
 from store import certify, keyspace, postgres
 from store.reading import Want
-from tests.conftest import ROOT
+from tests.conftest import ROOT, open_counters
 
 STARTS = (
     datetime(2027, 12, 31, 23, 30, tzinfo=UTC),
@@ -429,14 +429,14 @@ tenant_numbers = count()
 @pytest.fixture
 async def rolling(context, publish):
     await publish(ROLLING)
-    await certify.certify(context.pool, context.counters.link, now=STARTS[0])
+    await open_counters(context)
     return context
 
 
 @pytest.fixture
 async def selling(context, publish):
     await publish(FILES)
-    await certify.certify(context.pool, context.counters.link, now=STARTS[0])
+    await open_counters(context)
     return context
 
 

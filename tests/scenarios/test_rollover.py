@@ -6,6 +6,7 @@ import pytest
 
 from store import certify, flush, keyspace
 from store.reading import Want
+from tests.conftest import open_counters
 
 ACME = "/v1/tenants/acme"
 TOKENS = "ai-tokens"
@@ -111,7 +112,7 @@ async def story(api, context, clock, publish, example_files):
     files["plans/starter.yaml"] = STARTER
     files = {path: text for path, text in files.items() if not path.startswith("tests/")}
     await publish(files)
-    await certify.certify(context.pool, context.counters.link, now=START)
+    await open_counters(context)
     await api.put(ACME, json={"name": "Acme"})
     response = await api.post(f"{ACME}/subscription", json={"planId": "starter"})
     assert response.is_success, response.text

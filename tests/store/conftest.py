@@ -14,7 +14,7 @@ from service.clock import FixedClock
 from service.config import Config
 from service.context import Context
 from store import certify
-from tests.conftest import NOW
+from tests.conftest import NOW, PATIENT, open_counters
 from tests.servers import Valkey
 from tests.store import ledger
 
@@ -22,7 +22,7 @@ from tests.store import ledger
 @pytest.fixture
 async def counting(context: Context, catalog: Catalog) -> Context:
     """The tenant `acme` on free (10,000 tokens, no overage); every shard is open."""
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await ledger.subscribed(context, "acme", "free")
     return context
 
@@ -49,6 +49,6 @@ async def own(
     """The instance of `counting` on that server, certified."""
     monkeypatch.setattr(wiring, "TIPS_S", 3600)  # a test itself looks at what it does each second
     changed = msgspec.structs.replace(config, redis_url=server.url)
-    async with wiring.open_context(changed, clock) as context:
+    async with wiring.open_context(changed, clock, PATIENT) as context:
         await certify.certify(context.pool, context.counters.link, now=NOW)
         yield context

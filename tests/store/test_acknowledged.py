@@ -24,7 +24,7 @@ from service.usecases.check import Check
 from service.usecases.reservations import Told
 from store import certify, flush, incidents, keyspace, postgres
 from store.link import UnfitServerError
-from tests.conftest import NOW, MakeKey
+from tests.conftest import NOW, PATIENT, MakeKey
 from tests.servers import Valkey, free_port, until
 from tests.store import ledger
 from tests.store.ledger import event, flush_all, levels, statuses, stored
@@ -50,7 +50,7 @@ async def reopen(
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: object) -> Context:
-            context = wiring.open_context(msgspec.structs.replace(config, **changes), clock)
+            context = wiring.open_context(msgspec.structs.replace(config, **changes), clock, PATIENT)
             return await stack.enter_async_context(context)
 
         yield opened

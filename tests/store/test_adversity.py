@@ -11,7 +11,7 @@ from service.usecases.check import Check
 from store import certify, fitness, flush, keyspace, postgres, quarantine
 from store.guarding import Guard
 from store.link import Link, RedisAwayError
-from tests.conftest import NOW
+from tests.conftest import NOW, PATIENCE_S
 from tests.store import ledger
 from tests.store.ledger import ORDER, event, flush_all, levels, statuses, stored
 
@@ -120,7 +120,7 @@ async def test_a_second_certifier_leaves_open_shards_alone(counting: Context, re
     await statuses(counting, event(2, 40))
     await flush_all(counting)
     await statuses(counting, event(3, 2))
-    second = Link(redis_url)
+    second = Link(redis_url, timeout_s=PATIENCE_S)
     opened = await certify._rebuild(counting.pool, Guard(second), closed, run_id, now=NOW)
     await second.close()
     assert opened == []

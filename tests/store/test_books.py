@@ -19,7 +19,7 @@ from service.usecases import books, reservations, reserve
 from service.usecases.fitting import Wanted
 from service.usecases.reservations import Told
 from store import corrections, keyspace, postgres, rounds
-from tests.conftest import NOW
+from tests.conftest import NOW, PATIENT
 from tests.store import giving, ledger, test_meters
 from tests.store.ledger import TOKENS, event, flush_all, statuses, worker
 from tests.store.test_consume import use
@@ -347,7 +347,7 @@ async def test_a_large_window_is_looked_at_in_parts(busy: Context, monkeypatch):
 async def test_constant_traffic_gives_no_difference_at_any_single_look(busy: Context, config, clock):
     """On other connections all acts go on, and the flush with its corrections."""
     stop = asyncio.Event()
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         await other.catalogs.refresh()
 
         async def again(act) -> None:

@@ -10,6 +10,7 @@ from service.context import Context
 from service.usecases import check, subscribe
 from service.usecases.check import Check
 from store import keyspace
+from tests.conftest import PATIENT
 from tests.store import ledger
 
 VOICE = Check(tenant_id="acme", feature_id="premium-voice-model")
@@ -20,7 +21,7 @@ COPY = keyspace.snapshot(keyspace.shard_of("acme"), "acme")
 async def cold(counting: Context, config, clock) -> AsyncIterator[Context]:
     """Another process, which has met no tenant on these plans but another."""
     await ledger.subscribed(counting, "other", "free")
-    async with wiring.open_context(config, clock) as process:
+    async with wiring.open_context(config, clock, PATIENT) as process:
         assert await plan_of(process, "other") == "free"
         yield process
 

@@ -13,7 +13,7 @@ from service.usecases.check import Check
 from service.usecases.decisions import Filter
 from store import decisions as store
 from store import partitions, postgres
-from tests.conftest import NOW
+from tests.conftest import NOW, PATIENT
 from tests.store.ledger import worker
 
 DENIED = Check(tenant_id="nobody", feature_id="ai-tokens")
@@ -38,14 +38,14 @@ async def test_what_postgres_could_not_take_is_written_when_it_is_back(context, 
 
 
 async def test_a_process_that_ends_writes_the_rest(config, clock, catalog, context):
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         await check.check(other, [DENIED])
         assert await kept(context) == 0
     assert await kept(context) == 1
 
 
 async def test_a_process_that_ends_while_postgres_is_away_does_not_wait(config, clock, catalog, caplog):
-    async with asyncio.timeout(10), wiring.open_context(config, clock) as other:
+    async with asyncio.timeout(10), wiring.open_context(config, clock, PATIENT) as other:
         await check.check(other, [DENIED])
         await other.pool.close()
     assert "1 decisions are lost" in caplog.text

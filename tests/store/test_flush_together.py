@@ -9,7 +9,7 @@ from policies import limits
 from service.context import Context
 from store import flush, keyspace
 from store.link import Link
-from tests.conftest import NOW
+from tests.conftest import NOW, PATIENCE_S
 from tests.store import ledger
 from tests.store.ledger import event, levels, statuses, stored
 
@@ -19,7 +19,7 @@ EVENTS = 60
 
 @pytest.fixture
 async def links(counting: Context, redis_url: str):
-    opened = [Link(redis_url) for _ in range(3)]
+    opened = [Link(redis_url, timeout_s=PATIENCE_S) for _ in range(3)]
     yield opened
     for link in opened:
         await link.close()

@@ -10,7 +10,7 @@ from service.usecases import check, publish
 from service.usecases.activation import Wish
 from service.usecases.check import Check
 from store import catalogs, postgres
-from tests.conftest import NOW, ROOT
+from tests.conftest import NOW, PATIENT, ROOT
 
 VOICE = Check(tenant_id="acme", feature_id="ai-tokens")
 
@@ -32,7 +32,7 @@ async def hash_of(context: Context) -> str:
 async def test_another_process_decides_by_the_new_catalog_in_its_next_check(
     counting: Context, config, clock, edited, catalog
 ):
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         assert await hash_of(other) == catalog.hash
         published = await publish.publish(counting, ROOT, edited, Wish(message="renamed"))
         assert await hash_of(other) == published.hash != catalog.hash

@@ -17,7 +17,7 @@ from service.usecases.quarantine import Verdict
 from store import certify, flush, incidents, journal, keyspace, postgres
 from store.incidents import Reach
 from store.link import RedisAwayError
-from tests.conftest import NOW
+from tests.conftest import NOW, PATIENT
 from tests.servers import Valkey, until
 from tests.store.ledger import ORDER, TOKENS, event, flush_all, levels, statuses, stored
 from tests.store.test_acknowledged import told
@@ -105,7 +105,7 @@ async def test_with_postgres_away_what_was_acknowledged_is_told_later(own: Conte
     pool, tips = own.pool, own.counters.link.tips
     await pool.close()
     await incidents.tell_tips(pool, tips, now=NOW)
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         await incidents.tell_tips(other.pool, tips, now=NOW)
         async with postgres.transaction(other.pool) as connection:
             found = await postgres.scalars(connection, b"select number from journal_tips", {})

@@ -22,7 +22,7 @@ from store.consuming import Ceilings, Use
 from store.counters import Recording
 from store.journal import JournalEvent, Rise, encode
 from store.reading import Want
-from tests.conftest import NOW
+from tests.conftest import NOW, open_counters
 from tests.store import ledger
 from tests.store.test_draws import WINDOW, Numbers, alone, amounts
 from tests.store.test_record import _forget_marks
@@ -57,7 +57,7 @@ def leveled(files: dict[str, str]) -> dict[str, str]:
 async def acme(context: Context, publish, example_files) -> Context:
     """The tenant `acme` on free; every shard is open."""
     await publish(leveled(example_files))
-    await certify.certify(context.pool, context.counters.link, now=NOW)
+    await open_counters(context)
     await ledger.subscribed(context, "acme", "free")
     return context
 

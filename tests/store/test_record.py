@@ -254,12 +254,20 @@ async def _forget_marks(context: Context) -> None:
     await context.counters.link.send([("DEL", *keys)])
 
 
-async def test_a_crowd_of_large_batches_is_taken_without_a_refusal(counting: Context):
+async def test_a_crowd_of_large_batches_is_taken_without_a_refusal(counting: Context, monkeypatch):
     """What waits together travels in round trips that the server can do in time, not all in one."""
     most = alone(None, None)
     batches = [
         [recording(sender * 1_000 + n, f"crowd{sender}", most, 1) for n in range(1_000)]
         for sender in range(30)
     ]
+    conversation, trips = counting.counters.link._conversation, []
+
+    async def ask(packed: bytes, count: int) -> list[object]:
+        trips.append(count)
+        return await type(conversation).ask(conversation, packed, count)
+
+    monkeypatch.setattr(conversation, "ask", ask)
     told = await asyncio.gather(*(counting.counters.record(batch, now=NOW) for batch in batches))
     assert {status for answers in told for status in answers} == {"accepted"}
+    assert max(trips) <= 4, "a trip has room for so many of the thirty"

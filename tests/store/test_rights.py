@@ -40,7 +40,7 @@ async def asked(context: Context, question: Check) -> object:
     return msgspec.structs.replace(decision, **UNIQUE)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(steps=acts)
 async def test_what_is_kept_never_shows(counting: Context, steps):
     """Checks and usage in any order, asked of a process that keeps rights and of one that never does."""

@@ -8,13 +8,14 @@ from service.usecases import check, subscribe
 from service.usecases.check import Check
 from store import postgres
 from store.snapshots import Snapshots
+from tests.conftest import PATIENT
 from tests.store import ledger
 
 VOICE = Check(tenant_id="acme", feature_id="premium-voice-model")
 
 
 async def test_another_process_decides_by_the_new_plan_in_its_next_check(counting: Context, config, clock):
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         (before,) = await check.check(other, [VOICE])
         assert (before.allowed, before.plan_id) == (False, "free")
         await subscribe.change(counting, ledger.ORDER, "acme", subscribe.Move(plan_id="pro", when="now"))
@@ -26,7 +27,7 @@ async def test_a_word_that_was_lost_is_said_again(counting: Context, config, clo
     """The change is committed by a process that cannot reach Redis; the job that says it again is heard."""
     deaf_config = msgspec.structs.replace(config, redis_url="unix:///nowhere/valkey.sock")
     async with (
-        wiring.open_context(config, clock) as other,
+        wiring.open_context(config, clock, PATIENT) as other,
         wiring.open_context(deaf_config, clock) as deaf,
     ):
         await check.check(other, [VOICE])
@@ -40,7 +41,7 @@ async def test_a_word_that_was_lost_is_said_again(counting: Context, config, clo
 
 
 async def test_a_tenant_that_was_unknown_is_known_once_it_is_made(counting: Context, config, clock):
-    async with wiring.open_context(config, clock) as other:
+    async with wiring.open_context(config, clock, PATIENT) as other:
         ask = Check(tenant_id="newcomer", feature_id="data-region")
         (before,) = await check.check(other, [ask])
         assert before.reason == "unknown_tenant"
