@@ -10,8 +10,9 @@ sql = queries.Queries("flush")
 async def apply_corrections(pool: postgres.Pool, counters: Counters) -> int:
     """Takes back what is waiting, shard by shard; tells how many.
 
-    The shard's cursor is locked meanwhile, so that no rebuild happens in between. A crash between the script
-    and the commit repeats the script, which knows its ids.
+    The shard's cursor is locked meanwhile, so that no rebuild happens in between; should this process hang
+    and lose its lock, the run of the server says that there was one. A crash between the script and the
+    commit repeats the script, which knows its ids.
     Errors: UnavailableError, RedisAwayError, FenceClosedError.
     """
     async with postgres.transaction(pool) as connection:
@@ -22,8 +23,10 @@ async def apply_corrections(pool: postgres.Pool, counters: Counters) -> int:
             params = {"shards": [shard]}
             if not await postgres.scalars(connection, sql.lock_cursors, params):
                 continue
+            run_id = await counters.run_of(shard)
             waiting = await postgres.rows(connection, sql.pending_corrections, params, Correction)
-            await counters.correct(shard, waiting)
+            crash_point("correction-waiting")
+            await counters.correct(shard, waiting, run_id=run_id)
             crash_point("correction-sent")
             ids = [correction.correction_id for correction in waiting]
             applied += await postgres.execute(connection, sql.delete_corrections, {"ids": ids})

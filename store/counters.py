@@ -94,8 +94,15 @@ class Counters:
         self.link.tips.note(shard, number)
         return [_STATUS[code] for code in codes]
 
-    async def correct(self, shard: int, corrections: Sequence[Correction]) -> None:
-        """Takes back amounts, each once however often it is asked.
+    async def run_of(self, shard: int) -> str:
+        """The run of the server that a shard is on now.
+
+        Errors: RedisAwayError.
+        """
+        return (await self.link.send([("GET", keyspace.fence(shard))])).run_id
+
+    async def correct(self, shard: int, corrections: Sequence[Correction], *, run_id: str = RUN_ID) -> None:
+        """Takes back amounts, each once however often it is asked; `run_id`: as long as the server is of it.
 
         Errors: FenceClosedError, RedisAwayError.
         """
@@ -104,7 +111,7 @@ class Counters:
         for correction in corrections:
             place = keys.place(keyspace.counters(shard, correction.tenant_id, correction.time_window))
             arguments += [correction.correction_id, place, correction.field, -correction.amount]
-        replies = await self.link.send([keys.call(scripts.CORRECT, RUN_ID, CORRECTED_LIFE_S, *arguments)])
+        replies = await self.link.send([keys.call(scripts.CORRECT, run_id, CORRECTED_LIFE_S, *arguments)])
         _raise_refusal(replies.values[0])
 
     async def raise_versions(self, versions: dict[str, int]) -> None:

@@ -19,6 +19,7 @@ Point = Literal[
     "trim-noted",  # what may go is noted, nothing is gone
     "trimmed",  # it is gone
     # duplicates that Redis had counted (store/corrections.py)
+    "correction-waiting",  # the cursor is ours, the corrections are read
     "correction-sent",  # the counters came down, Postgres still has the correction
     # a server that is new (store/certify.py)
     "certify-locked",  # one certifier, nothing done

@@ -20,9 +20,15 @@ from store.crash_points import POINTS
 ROUND_S: Final = 60.0
 """One run; then another world, with the next seed."""
 SHORTEST_S: Final = 5.0
-OURS: Final = ("service",)
 HASTY: Final = (variant.__name__, "hasty")
-"""Every other run; else journals would never be trimmed within one."""
+"""Else journals would never be trimmed within a run."""
+SETTINGS: Final = (
+    Setting(),
+    Setting(program=HASTY),
+    Setting(environment={runs.DURABILITY: "strict"}),
+    Setting(program=HASTY),
+)
+"""In turn. Under `strict` Valkey loses all that it has, now and then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,11 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     until = time.monotonic() + given.minutes * 60
     while (left := until - time.monotonic()) > 0 or not outcomes:
-        program = HASTY if len(outcomes) % 2 else OURS
         seconds = min(ROUND_S, max(left, SHORTEST_S))
         try:
             outcome = runs.run(
-                Setting(program=program), seconds, seed=seed + len(outcomes), deck=deck, say=_say
+                SETTINGS[len(outcomes) % len(SETTINGS)],
+                seconds,
+                seed=seed + len(outcomes),
+                deck=deck,
+                say=_say,
             )
         except UnsoundError as error:
             outcome = error.outcome

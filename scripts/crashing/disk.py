@@ -4,7 +4,8 @@ A process of its own, and the server's parent. The kernel hands every fsync and 
 (a seccomp filter with a listener; no compiler, no preloaded library); it does them in the server's stead, and
 remembers how long each file was when one had completed. On its input it takes lines: `cut` kills the server
 and cuts every file in its folder to that length; `slow MS` makes each fsync take so much longer; `fail` lets
-the next one fail. Its output is the server's pid, or why none of this can be had here.
+the next one fail; each is confirmed. Its output begins with the server's pid, or says why none of this can be
+had here.
 """
 
 import argparse
@@ -91,14 +92,22 @@ class Disk:
     """What is on the disk for good, file by file."""
 
     def __init__(self, record: Path, folder: Path) -> None:
-        self.slow_s = 0.0
         self.failing = False
+        self._slow_s = 0.0
+        self._quick = 0
+        self._changed = threading.Condition()
         self._record = record
         self._folder = folder
         self._over = False
         self._lock = threading.Lock()
+        self._held: dict[int, int] = {}
+        """Files that were synced, open: none that is made later gets the number of one that was deleted."""
         # What was there before anybody watched counts as synced.
-        self._lengths = {found.st_ino: found.st_size for found in (path.stat() for path in folder.rglob("*"))}
+        self._lengths = {}
+        for path in (each for each in folder.rglob("*") if each.is_file()):
+            found = path.stat()
+            self._lengths[found.st_ino] = found.st_size
+            self._held[found.st_ino] = os.open(path, os.O_RDONLY)
         if record.exists():
             self._lengths = msgspec.json.decode(record.read_bytes(), type=dict[int, int])
 
@@ -124,10 +133,25 @@ class Disk:
         with contextlib.suppress(OSError):
             fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(asked, 0, -error, 0)), True)
 
+    def slow(self, seconds: float) -> None:
+        """From now on each sync takes so much longer; those that began before are over."""
+        with self._changed:
+            self._slow_s = seconds
+            self._changed.wait_for(lambda: self._quick == 0)
+
     def _sync(self, path: str) -> int:
         """One sync of a file that another process has open; 0, or the number of the error."""
-        if self.slow_s:
-            time.sleep(self.slow_s)
+        with self._changed:
+            slow_s = self._slow_s
+            self._quick += not slow_s
+        try:
+            return self._sync_in(path, slow_s)
+        finally:
+            with self._changed:
+                self._quick -= not slow_s
+                self._changed.notify_all()
+
+    def _sync_in(self, path: str, slow_s: float) -> int:
         if self.failing:
             self.failing = False
             return _EIO
@@ -137,11 +161,15 @@ class Disk:
             return error.errno or _EIO
         try:
             before = os.fstat(file)
+            time.sleep(slow_s)
             os.fsync(file)
         except OSError as error:
             return error.errno or _EIO
         finally:
-            os.close(file)
+            with self._lock:
+                kept = self._held.setdefault(os.fstat(file).st_ino, file)
+            if kept != file:
+                os.close(file)
         with self._lock:
             if not self._over:
                 self._lengths[before.st_ino] = before.st_size
@@ -154,12 +182,13 @@ class Disk:
         """
         with self._lock:
             self._over = True
-            for path in (each for each in self._folder.rglob("*") if cut and each.is_file()):
+            left = {}
+            for path in (each for each in self._folder.rglob("*") if each.is_file()):
                 found = path.stat()
-                length = self._lengths.get(found.st_ino, 0)
-                if length < found.st_size:
+                length = left[found.st_ino] = self._lengths.get(found.st_ino, 0)
+                if cut and length < found.st_size:
                     os.truncate(path, length)
-            self._record.write_bytes(msgspec.json.encode(self._lengths))
+            self._record.write_bytes(msgspec.json.encode(left))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -230,12 +259,13 @@ class Machine:
         for line in sys.stdin:
             order, _, number = line.strip().partition(" ")
             if order == "slow":
-                self._disk.slow_s = int(number) / 1000
+                self._disk.slow(int(number) / 1000)
             elif order == "fail":
                 self._disk.failing = True
             elif order == "cut":
                 self._cut = True
                 self._kill()
+            os.write(1, b"done\n")
         self._kill()  # whoever gave orders is gone
 
     def _kill(self) -> None:

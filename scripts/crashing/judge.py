@@ -53,7 +53,10 @@ class Verdict(msgspec.Struct, kw_only=True, rename="camel"):
     damaged: int = 0
     """Journal entries that could not be believed."""
     alarms: int = 0
-    """Incidents and drifts that were told; of a run in which nothing is lost they are false."""
+    """Incidents and drifts that were told; of a run in which nothing is lost they are false.
+
+    That a server came back with an older file is told always, and true.
+    """
     restless: int = 0
     """Whether something was still waiting to be done, long after all was up again."""
     surprises: int = 0
@@ -274,7 +277,7 @@ def _counters(url: str) -> Iterator[tuple[str, int]]:
 
 
 _ALARMS: Final = """
-select kind, detail from incidents
+select kind, detail from incidents where kind <> 'journal-older'
 union all
 select class, subject || ': ' || evidence::text from drift where state = 'open'
 """

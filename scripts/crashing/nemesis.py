@@ -39,8 +39,9 @@ POINTS_SHARE: Final = 0.55
 class Nemesis:
     """Does it, and counts it."""
 
-    def __init__(self, site: Site, seed: int, deck: "Deck") -> None:
+    def __init__(self, site: Site, seed: int, deck: "Deck", *, may_lose_valkey: bool = False) -> None:
         self._site = site
+        self._may_lose_valkey = may_lose_valkey
         self._diary = site.folder / "nemesis.log"
         self._begun = time.monotonic()
         self._rnd = random.Random(f"nemesis {seed}")  # noqa: S311 - to be told again, not to be secret
@@ -49,7 +50,8 @@ class Nemesis:
         self.done: Counter[str] = Counter()
         self._acts: Sequence[tuple[int, Callable[[], None]]] = (
             (4, self.kill_program),
-            (3, self.kill_valkey),
+            (2, self.kill_valkey),
+            (1, self.lose_valkey),
             (2, self.kill_postgres),
             (1, self.kill_backend),
             (2, self.kill_two),
@@ -110,6 +112,15 @@ class Nemesis:
     def kill_valkey(self) -> None:
         """With or without its power."""
         self._kill(self._site.valkey)
+        self._rest()
+        self._site.valkey.start()
+
+    def lose_valkey(self) -> None:
+        """With all that it had, where that is to be survived; else as above."""
+        self._kill(self._site.valkey)
+        if self._may_lose_valkey:
+            self._note("valkey lost its data")
+            self._site.valkey.lose_data()
         self._rest()
         self._site.valkey.start()
 

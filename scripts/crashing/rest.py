@@ -17,12 +17,12 @@ def await_rest(database_url: str, redis_url: str, *, patience_s: float = REST_S)
     """Waits until nothing is left to be done; how many seconds that took, and what was left all the same."""
     begun = time.monotonic()
     with psycopg.connect(database_url, autocommit=True) as connection:
-        while (busy := _busy(connection, redis_url)) and time.monotonic() - begun < patience_s:
+        while (left := busy(connection, redis_url)) and time.monotonic() - begun < patience_s:
             time.sleep(_LOOK_S)
-    return time.monotonic() - begun, busy
+    return time.monotonic() - begun, left
 
 
-def _busy(connection: psycopg.Connection, redis_url: str) -> str:
+def busy(connection: psycopg.Connection, redis_url: str) -> str:
     """What is left to be done; nothing if it is empty."""
     cursors: dict[int, str] = dict(connection.execute("select shard, last_id from flush_cursors").fetchall())
     with redis.Redis.from_url(redis_url, protocol=2) as client, client.pipeline(transaction=False) as asked:
@@ -35,5 +35,5 @@ def _busy(connection: psycopg.Connection, redis_url: str) -> str:
     behind = sum(bool(entries) for entries in told[1::2])
     row = connection.execute(_WAITING).fetchone()
     inbox, corrections = row if row is not None else (0, 0)
-    busy = {"closed": closed, "behind": behind, "inbox": inbox, "corrections": corrections}
-    return ", ".join(f"{name} {count}" for name, count in busy.items() if count)
+    found = {"closed": closed, "behind": behind, "inbox": inbox, "corrections": corrections}
+    return ", ".join(f"{name} {count}" for name, count in found.items() if count)

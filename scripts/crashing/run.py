@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from scripts.crashing.clients import Kinds
 from scripts.crashing.judge import Verdict
 from scripts.crashing.nemesis import Deck, Nemesis
 from scripts.crashing.stage import Judged, Say, Setting
+
+DURABILITY: Final = "METERGATE_DURABILITY"
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -41,7 +44,8 @@ def run(
     Errors: UnsoundError, SiteError.
     """
     with stages.stage(setting, say) as stage:
-        nemesis = Nemesis(stage.site, seed, deck)
+        strict = setting.environment.get(DURABILITY) == "strict"
+        nemesis = Nemesis(stage.site, seed, deck, may_lose_valkey=strict)
         stage.start()
         stage.await_ready()
         stage.send(seed, kinds or Kinds())

@@ -5,6 +5,7 @@ servers are those of the embedded default, started by its own code on one of its
 can also be started as `metergate run` does it (`EmbeddedServers`), which is how a run begins and ends.
 """
 
+import contextlib
 import http.client
 import os
 import signal
@@ -229,16 +230,21 @@ class Valkey(Part):
             self.order("cut")
             self.await_end()
 
+    def lose_data(self) -> None:
+        """A disk that is gone; it is down."""
+        assert not self.up, "it is down"
+        folder.make_private(self._site.layout.valkey, self._site.login.account)
+
     def order(self, told: str) -> None:
-        """An order to its disk (disk.Machine)."""
+        """An order to its disk (disk.Machine), which has heard it by the end."""
         if self.up and not self.no_cuts:
             assert self._process is not None
             assert self._process.stdin is not None
-            try:
+            assert self._process.stdout is not None
+            with contextlib.suppress(BrokenPipeError):  # it has just ended
                 self._process.stdin.write(told.encode() + b"\n")
                 self._process.stdin.flush()
-            except BrokenPipeError:
-                return  # it has just ended
+                self._process.stdout.readline()
 
 
 class Site:

@@ -12,9 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
+import psycopg
 
+from policies import errors
 from policies.usage import Usage
-from scripts.crashing import aof, world
+from scripts.crashing import aof, rest, world
 from scripts.crashing.client import SERVICE
 from scripts.crashing.judge import Judge, Verdict
 from scripts.crashing.ledger import Ledger, Sent
@@ -23,13 +25,14 @@ from scripts.crashing.stage import Stage
 from service import clock, wiring
 from service.config import Config
 from service.context import Caller, Context
-from service.usecases import consume, keys, record, reservations, reserve, revise
+from service.usecases import catching_up, consume, keys, record, reservations, reserve, revise
 from service.usecases.changes import Order
 from service.usecases.events import EventName
 from service.usecases.fitting import Wanted
 from service.usecases.reservations import Told
 from store import certify, corrections, flush
 from store.link import RedisAwayError
+from store.reading import FenceClosedError
 
 HELD, USED, AMENDED = 5, 3, 4
 AFTER_A_CUT: Final = 5
@@ -56,21 +59,36 @@ class Scene(msgspec.Struct, frozen=True):
         return self.ledger.note(kind, tenant_id, number, quantity)  # type: ignore[arg-type]  # one of the three
 
     async def at_rest(self) -> None:
-        """Certifies the server, and brings everything over."""
-        context, link = self.context, self.context.counters.link
+        """Certifies the server, and brings everything over; waits for what a dead process had locked."""
         deadline = clock.monotonic_s() + BOUND_S
         while True:
             try:
-                await certify.certify(context.pool, link, now=context.clock.now(), rewrite=self.rewrite)
-                while (await flush.flush_once(context.pool, link, now=context.clock.now())).more:
-                    pass
-                await corrections.apply_corrections(context.pool, context.counters)
-            except RedisAwayError:
+                await self._work()
+            except (RedisAwayError, FenceClosedError, errors.UnavailableError):
                 if clock.monotonic_s() > deadline:
                     raise
-                await asyncio.sleep(_AGAIN_S)
             else:
-                return
+                with psycopg.connect(self.stage.site.database_url) as connection:
+                    busy = rest.busy(connection, self.stage.site.redis_url)
+                if not busy:
+                    return
+                assert clock.monotonic_s() < deadline, busy
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _work(self) -> None:
+        """As a worker does."""
+        context, link = self.context, self.context.counters.link
+        await certify.certify(context.pool, link, now=context.clock.now(), rewrite=self.rewrite)
+        await catching_up.carry_on(context, context.clock.now())
+        while (await flush.flush_once(context.pool, link, now=context.clock.now())).more:
+            pass
+        await corrections.apply_corrections(context.pool, context.counters)
+
+    async def forget_marks(self) -> None:
+        """As after 48 hours."""
+        link = self.context.counters.link
+        (marks,) = (await link.send([("KEYS", "d:*")])).values
+        await link.send([("UNLINK", *marks)])
 
     async def restart(self) -> None:
         """Valkey begins anew, as it is on its disk; until all is at rest."""
@@ -80,7 +98,7 @@ class Scene(msgspec.Struct, frozen=True):
 
     async def record(self, name: str) -> None:
         """An event that is acknowledged."""
-        await _recorded(self, self.entry("report", name))
+        await recorded(self, self.entry("report", name))
 
     def judge(self) -> Verdict:
         """What is wrong by now."""
@@ -94,7 +112,8 @@ class Scene(msgspec.Struct, frozen=True):
         )
 
 
-async def _recorded(scene: Scene, entry: Sent) -> None:
+async def recorded(scene: Scene, entry: Sent) -> None:
+    """An event that is sent, be it again, is acknowledged."""
     event = Usage(
         tenant_id=entry.tenant_id,
         service_id=SERVICE,
@@ -144,12 +163,12 @@ async def _amended(scene: Scene, entry: Sent) -> None:
 
 Step = Callable[[Scene, Sent], Awaitable[None]]
 ACTS: Final[dict[str, tuple[str, Step | None, Step]]] = {
-    "record": ("report", None, _recorded),
+    "record": ("report", None, recorded),
     "consume": ("consume", None, _consumed),
     "reserve": ("reserve", None, _reserved),
     "settle": ("reserve", _reserved, _settled),
     "release": ("reserve", _reserved, _released),
-    "amend": ("report", _recorded, _amended),
+    "amend": ("report", recorded, _amended),
 }
 """By name: as what it stands in the ledger, what comes before it, and itself."""
 
@@ -191,7 +210,7 @@ async def crash_twice(scene: Scene) -> int:
     kept = writes = 0
     while kept <= writes:
         torn = scene.entry("report", f"cut-{kept}")
-        await _recorded(scene, torn)
+        await recorded(scene, torn)
         torn.acknowledged = False  # its answer was never sent: the file ends within its script
         scene.ledger.acknowledgements -= 1
         scene.stage.site.valkey.kill()
@@ -205,7 +224,7 @@ async def crash_twice(scene: Scene) -> int:
                 await scene.at_rest()
         scene.stage.site.valkey.kill()
         await scene.restart()
-        await _recorded(scene, torn)
+        await recorded(scene, torn)
         await scene.at_rest()
         verdict = scene.judge()
         assert verdict.sound, f"cut after {kept} of {writes} writes: {verdict.examples}"

@@ -4,20 +4,29 @@ One world for all: servers that are killed, and this process in the place of the
 """
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 
+from policies import errors
 from scripts.crashing import controls, torn, variant
 from scripts.crashing import stage as stages
+from scripts.crashing.site import await_
 from scripts.crashing.stage import Setting, Stage
 from scripts.crashing.torn import Scene
+from service.context import Context
 from service.embedded.servers import ROOT
 from service.usecases import consume
-from store import consuming, crash_points, scripts
+from store import certify, consuming, corrections, crash_points, flush, scripts
+from store.counters import Counters
+from store.link import RedisAwayError
+from store.reading import FenceClosedError
+from tests import overtaking
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="disks are watched by a promise of Linux")
 
@@ -53,6 +62,19 @@ async def flush_and_die(scene: Scene, program: str) -> None:
         stdout=subprocess.DEVNULL,
     )
     assert await died.wait() == -signal.SIGKILL
+
+
+async def record_in_redis(scene: Scene, name: str) -> None:
+    """Events until one is acknowledged by Redis: on a busy machine the inbox has to stand in for it."""
+    with psycopg.connect(scene.stage.site.database_url) as connection:
+        for number in range(50):
+            before = connection.execute("select count(*) from usage_inbox").fetchone()
+            connection.commit()
+            await scene.record(f"{name}-{number}")
+            if connection.execute("select count(*) from usage_inbox").fetchone() == before:
+                return
+            connection.commit()
+    pytest.fail("Redis takes nothing")
 
 
 @pytest.mark.parametrize("act", ["record", "settle"])
@@ -92,13 +114,52 @@ async def test_what_is_synced_every_second_is_lost_with_the_power(control: Scene
         monkeypatch.setattr(control.context.counters.link, "_verify", fsync == "always")
         await control.restart()
         valkey.order(f"slow {100 if lost == 0 else controls.SLOW_MS}")
-        await asyncio.sleep(0.05)  # until its disk has heard of it
-        await control.record(f"synced-{fsync}")
+        await record_in_redis(control, f"synced-{fsync}")
         valkey.cut_power()
         valkey.settings.clear()
         monkeypatch.undo()
         await control.restart()
         assert control.judge().lost == lost
+
+
+async def test_who_hung_takes_nothing_back_from_counters_that_were_put_back_since(scene: Scene, monkeypatch):
+    """A duplicate that Redis had counted; then a restart, after which it has not."""
+    valkey, entry = scene.stage.site.valkey, scene.entry("report", "twice")
+    await torn.recorded(scene, entry)
+    await scene.at_rest()
+    await scene.forget_marks()
+    await torn.recorded(scene, entry)
+    pool, link = scene.context.pool, scene.context.counters.link
+    assert (await flush.flush_once(pool, link, now=scene.context.clock.now())).duplicates == 1
+    hung: list[str] = []
+
+    async def others(context: Context) -> None:
+        await certify.certify(context.pool, context.counters.link, now=context.clock.now())
+
+    def hang(name: str) -> None:
+        if name == "correction-waiting" and not hung:
+            hung.append(name)
+            valkey.kill()
+            valkey.start()
+            await_(lambda: valkey.ready, "valkey")
+            overtaking.meanwhile(scene.context.config, others)
+
+    correct = Counters.correct
+
+    async def late(self, shard, waiting, **named):
+        for _ in range(2):  # another of its jobs comes first, and finds the new server
+            with contextlib.suppress(RedisAwayError):
+                await link.send([("PING",)])
+        await correct(self, shard, waiting, **named)
+
+    monkeypatch.setattr(corrections, "crash_point", hang)
+    monkeypatch.setattr(Counters, "correct", late)
+    with pytest.raises((FenceClosedError, RedisAwayError, errors.UnavailableError)):
+        await corrections.apply_corrections(pool, scene.context.counters)
+    assert hung
+    await scene.at_rest()
+    verdict = scene.judge()
+    assert verdict.sound, verdict.examples
 
 
 async def test_what_is_compared_first_and_counted_later_passes_the_limit(scene: Scene, monkeypatch):
