@@ -178,6 +178,8 @@ ROLLOVER_INTERVALS: Final = 12
 TRIAL_DAYS: Final = 730
 GRACE_DAYS: Final = 365
 """Days of grace, and of restriction, after a failed payment."""
+PAYMENT_ATTEMPTS: Final = 12
+"""Days on which one invoice is tried: card networks count what is tried too often against who tries."""
 MONEY_DIGITS: Final = 9
 """Digits before the point of one amount in a plan file, in major units."""
 MONEY_DECIMALS: Final = 12

@@ -150,6 +150,8 @@ class PlanVersion(Noun, frozen=True, gc=True, weakref=True):
     restricted_days: int = 0
     due_days: int | None = None
     """How long an invoice may wait for its payment; None: the plan does not say, so none is overdue."""
+    attempt_days: tuple[int, ...] | None = None
+    """Days after an invoice became binding on which its payment is tried, rising; None: by the default."""
 
 
 class AddonVersion(Noun, frozen=True):

@@ -45,9 +45,9 @@ async def _attempt(desk: Desk, charge: ChargeRow) -> Attempt:
         known = await charges.attempts(connection, charge)
         if known:
             return known[-1]
-        first = Attempt(
-            tenant_id=charge.tenant_id, invoice_id=charge.invoice_id, attempt=1, due_at=charge.opened_at
-        )
+        assert charge.opened_at is not None, "it binds"
+        due = dunning.due(charge.days, 1, charge.opened_at)
+        first = Attempt(tenant_id=charge.tenant_id, invoice_id=charge.invoice_id, attempt=1, due_at=due)
         await charges.write_attempt(connection, first)
         return first
 

@@ -48,8 +48,6 @@ async def _plan(
         customer=pure.customer(charge),
         currency=issued.currency,
         total=issued.total,
-        days=dunning.schedule(
-            grace_days=plan_version.grace_days, restricted_days=plan_version.restricted_days
-        ),
+        days=dunning.schedule(plan_version),
         now=now,
     )

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from policies.model import PlanVersion
+
 DAYS: Final = (0, 2, 7, 14, 21)
-"""After the invoice is final: at once, then 2, 5, 7 and 7 days apart."""
+"""Of a plan that declares none, after the invoice is final: at once, then 2, 5, 7 and 7 days apart."""
 _CUSTOMER: Final = frozenset(
     {
         "authentication_required",
@@ -32,9 +34,11 @@ PROVIDER_FAULT: Final = "provider_fault"
 After = Literal["again", "wait", "give up"]
 
 
-def schedule(*, grace_days: int, restricted_days: int) -> tuple[int, ...]:
-    """The days of the attempts: those before the plan suspends; the first always."""
-    return tuple(day for day in DAYS if day == 0 or day < grace_days + restricted_days)
+def schedule(plan: PlanVersion) -> tuple[int, ...]:
+    """The days of the attempts: those that the plan declares; else those before it suspends, 0 always."""
+    if plan.attempt_days is not None:
+        return plan.attempt_days
+    return tuple(day for day in DAYS if day == 0 or day < plan.grace_days + plan.restricted_days)
 
 
 def due(days: Sequence[int], attempt: int, opened_at: datetime) -> datetime | None:

@@ -177,6 +177,7 @@ def _plan(file: PlanFile, features: dict[str, model.Feature]) -> model.PlanVersi
         grace_days=(plan.grace.days or 0) if plan.grace else 0,
         restricted_days=(plan.restricted.days or 0) if plan.restricted else 0,
         due_days=plan.due.days if plan.due else None,
+        attempt_days=tuple(day.value for day in plan.attempts.days) if plan.attempts else None,
     )
     return msgspec.structs.replace(bare, version=f"{plan.plan}@{content_hash(bare)[:8]}")
 

@@ -1,6 +1,7 @@
 """Rules that hold between the fields and files of a catalog."""
 
 import re
+from itertools import pairwise
 from typing import Final, Literal
 
 from policies import limits
@@ -12,7 +13,7 @@ from policies.compiler import (
     check_terms,
     outline,
 )
-from policies.compiler.fields import FEATURE, FeatureSource, FeaturesSource
+from policies.compiler.fields import FEATURE, AttemptsSource, FeatureSource, FeaturesSource
 from policies.compiler.findings import Findings, Place, Slug, quoted
 from policies.compiler.outline import Outline
 from policies.compiler.records import Placed
@@ -45,9 +46,7 @@ def check(catalog: CatalogSource, findings: Findings) -> None:
             _feature(feature, findings)
     _ids("plan", catalog.plans, findings)
     _ids("addon", catalog.addons, findings)
-    for said in (*(file.said for file in catalog.plans), *(file.said for file in catalog.addons)):
-        if said is not None:
-            check_currency.check(said, findings)
+    _sold(catalog, findings)
     if catalog.features is not None:
         _references(catalog.features, catalog.plan_ids, findings)
     for addon in catalog.addons:
@@ -57,6 +56,16 @@ def check(catalog: CatalogSource, findings: Findings) -> None:
         check_invariants.check(catalog.invariants, catalog, findings)
     if known is not None:
         _offers(catalog, known, findings)
+
+
+def _sold(catalog: CatalogSource, findings: Findings) -> None:
+    """What is charged for plans and add-ons, and when."""
+    for plan in [file.said for file in catalog.plans if file.said is not None]:
+        check_currency.check(plan, findings)
+        if plan.attempts is not None:
+            _attempts(plan.attempts, findings)
+    for addon in [file.said for file in catalog.addons if file.said is not None]:
+        check_currency.check(addon, findings)
 
 
 def _offers(catalog: CatalogSource, known: dict[str, FeatureSource | None], findings: Findings) -> None:
@@ -145,6 +154,14 @@ def _ids(
             folder = file.path.partition("/")[0]
             findings.error(at, "file-name", message, f"rename the file to {folder}/{said}.yaml{other}")
         owners.setdefault(said, file.path)
+
+
+def _attempts(said: AttemptsSource, findings: Findings) -> None:
+    """A payment is tried on one day after the other."""
+    for before, day in pairwise(said.days):
+        if day.value <= before.value:
+            message = f"the attempt on day {day.value} comes after the one on day {before.value}"
+            findings.error(day.at, "attempts", message, "days rise, counted from the invoice")
 
 
 def _terms(file: PlanFile | AddonFile, known: dict[str, FeatureSource | None], findings: Findings) -> None:

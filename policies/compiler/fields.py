@@ -29,6 +29,24 @@ class DaysSource(Record, frozen=True):
     days: Annotated[int | None, Field(Whole(1, limits.GRACE_DAYS, "day"), _DAYS, required=True)] = None
 
 
+class AttemptsSource(Record, frozen=True):
+    """When a payment is tried."""
+
+    days: Annotated[
+        tuple[Placed[int], ...],
+        Field(
+            ListOf(
+                PlacedOf(Whole(0, limits.GRACE_DAYS, "day")),
+                "a day of attempts",
+                least=1,
+                most=limits.PAYMENT_ATTEMPTS,
+            ),
+            "Days after the invoice became binding; 0 is at once.",
+            required=True,
+        ),
+    ] = ()
+
+
 class TrialSource(Record, frozen=True):
     """The length of a trial."""
 
@@ -76,6 +94,13 @@ class PlanSource(Record, frozen=True):
     due: Annotated[
         DaysSource | None,
         Field(RecordOf(DaysSource), "When an invoice is to be paid; then it is overdue, and grace begins."),
+    ] = None
+    attempts: Annotated[
+        AttemptsSource | None,
+        Field(
+            RecordOf(AttemptsSource),
+            "When a payment is tried. Without: after 0, 2, 7, 14 and 21 days, until the plan suspends.",
+        ),
     ] = None
     features: Annotated[
         dict[str, TermsNode] | None,

@@ -41,6 +41,7 @@ Slug = Literal[
     "tiers",
     "caps",
     "thresholds",
+    "attempts",
     "rollover",
     "unused-feature",
     "case",

@@ -20,6 +20,7 @@ _PLAN: Final = {
     "grace_days": Rule("grace", judge.more, words.days),
     "restricted_days": Rule("restricted use", judge.more, words.days),
     "due_days": Rule("days to pay an invoice", say=words.days),
+    "attempt_days": Rule("attempts to collect", say=words.attempts),
 }
 _ADDON: Final = {"name": Rule("name"), "plans": Rule("sold with", judge.members, words.listed)}
 _FEATURE: Final = {

@@ -19,6 +19,17 @@ def days(count: object) -> str:
     return "none" if not count else "1 day" if count == 1 else f"{count} days"
 
 
+def attempts(value: object) -> str:
+    """`at once, then after 2, 7 days`, or `by default`."""
+    if value is None:
+        return "by default"
+    assert isinstance(value, tuple)
+    later = ", ".join(str(day) for day in value if day)
+    told = ["at once"] if 0 in value else []
+    told += [f"after {later} day{'' if later == '1' else 's'}"] if later else []
+    return ", then ".join(told)
+
+
 def listed(value: object) -> str:
     """`eu, us`, or `none`."""
     assert isinstance(value, tuple)

@@ -12,6 +12,7 @@ from policies.charging.charge import Charge, ChargeLine
 from policies.charging.orders import AddLine, Credit, Draft
 from policies.charging.seen import Invoice, Line
 from tests.conftest import NOW
+from tests.pure import plans
 
 AMOUNTS = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=40)
 
@@ -115,9 +116,15 @@ def test_the_barrier_sees_what_the_lines_do_not_show():
     [(0, 0, (0,)), (7, 0, (0, 2)), (7, 14, (0, 2, 7, 14)), (30, 30, (0, 2, 7, 14, 21)), (0, 3, (0, 2))],
 )
 def test_attempts_come_before_the_plan_suspends(grace, restricted, days):
-    assert dunning.schedule(grace_days=grace, restricted_days=restricted) == days
+    plan = msgspec.structs.replace(plans.pro(), grace_days=grace, restricted_days=restricted)
+    assert dunning.schedule(plan) == days
     dues = [dunning.due(days, attempt, NOW) for attempt in range(1, len(days) + 2)]
     assert dues == [*(NOW + timedelta(days=day) for day in days), None]
+
+
+def test_a_plan_that_says_when_to_try_is_taken_at_its_word():
+    plan = msgspec.structs.replace(plans.pro(), grace_days=7, restricted_days=14, attempt_days=(3, 5, 30))
+    assert dunning.schedule(plan) == (3, 5, 30)
 
 
 def test_what_follows_a_decline():

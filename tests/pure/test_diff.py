@@ -65,6 +65,11 @@ TRIAL = "trial: {days: 14}"
             "better",
             "Pro: restricted use 14 days → 15 days",
         ),
+        (
+            (PRO, TRIAL, f"{TRIAL}\nattempts: {{days: [0, 3, 8]}}"),
+            "neutral",
+            "Pro: attempts to collect by default → at once, then after 3, 8 days",
+        ),
         ((PRO, "name: Pro", "name: Professional"), "neutral", "Professional: name Pro → Professional"),
         ((PRO, "premium-voice-model: true", ""), "worse", "Pro: premium-voice-model (on) is gone"),
         ((PRO, "max-projects: 50", "max-projects: 40"), "worse", "Pro: max-projects value 50 → 40"),
@@ -159,6 +164,7 @@ OTHER: dict[str, object] = {
     "amount": "123.45",
     "model": "perUnit",
     "size": 77,
+    "attempt_days": (0, 77),
 }
 """Where a value has to be one that can be read; else anything that stands not there yet will do."""
 NESTED = {

@@ -18,6 +18,7 @@ from store import certify
 from tests.conftest import NOW
 from tests.scenarios.billing import Tenant
 from tests.scenarios.test_billed_lives import FILES, START
+from tests.stripe_world.charging import charge_of
 
 
 @pytest.fixture
@@ -101,6 +102,26 @@ async def test_who_is_to_pay_by_a_day_is_not_behind_before_it(acme, api, tmp_pat
         acme.clock.at += timedelta(hours=hours)
         await pushed(acme)
     assert await status() == "good"
+
+
+async def test_attempts_are_made_by_the_plan_that_the_invoice_charges_for(acme, publish):
+    """What is published later, and what the tenant is moved to, bears on nothing that runs already."""
+    team = FILES["plans/team.yaml"]
+    for days in ("[1, 4]", "[2, 9]"):
+        files = FILES | {"plans/team.yaml": team.replace("due:", f"attempts: {{days: {days}}}\ndue:")}
+        await publish(files)
+        await acme.moves("team")
+        if days == "[1, 4]":
+            await acme.at(2026, 12, 1, 1)
+            await pushed(acme)
+    (issued,) = await acme.invoices()
+    opened = acme.clock.at
+    for day in range(12):
+        acme.clock.at = opened + timedelta(days=day)
+        await pushed(acme)
+    charge, attempts = await charge_of(acme.context, issued["invoiceId"])
+    assert [(one.at - opened).days for one in attempts] == [1, 4]
+    assert (charge.days, charge.state) == ([1, 4], "exhausted")
 
 
 async def test_what_is_void_here_is_not_collected_there(acme, tmp_path):
