@@ -556,7 +556,7 @@ create index payment_facts_by_look on payment_facts (tenant_id, seen_at, fact_no
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin
-  raise exception '% of % is refused: what was issued stays as it is', lower(tg_op), tg_table_name
+  raise exception '% of % is refused: what was written stays as it is', lower(tg_op), tg_table_name
     using errcode = 'integrity_constraint_violation';
 end $$;
 create trigger invoices_stay before update or delete or truncate on invoices
@@ -568,6 +568,20 @@ create trigger credit_notes_stay before update or delete or truncate on credit_n
 create trigger billing_ledger_stays before update or delete or truncate on billing_ledger
   for each statement execute function refuse_change();
 create trigger payment_facts_stay before update or delete or truncate on payment_facts
+  for each statement execute function refuse_change();
+create trigger catalogs_stay before update or delete or truncate on catalogs
+  for each statement execute function refuse_change();
+create trigger version_bodies_stay before update or delete or truncate on version_bodies
+  for each statement execute function refuse_change();
+create trigger plan_versions_stay before update or delete or truncate on plan_versions
+  for each statement execute function refuse_change();
+create trigger addon_versions_stay before update or delete or truncate on addon_versions
+  for each statement execute function refuse_change();
+create trigger features_stay before update or delete or truncate on features
+  for each statement execute function refuse_change();
+create trigger catalog_activations_stay before update or delete or truncate on catalog_activations
+  for each statement execute function refuse_change();
+create trigger audit_stays before update or delete or truncate on audit
   for each statement execute function refuse_change();
 
 -- Who moves the money ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ async def acme(api, context: Context, catalog):
 async def spoil(context: Context, statement: str, *values: object) -> None:
     """Changes what is kept, and has this process read it as one does that starts now."""
     async with postgres.transaction(context.pool) as connection:
+        await connection.execute("set local session_replication_role = replica")  # else it is refused
         await connection.execute(statement.encode(), values)
     context.catalogs.active = None
     context.catalogs._forget()

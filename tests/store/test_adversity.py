@@ -161,6 +161,23 @@ async def test_the_file_is_rewritten_once_for_each_run_of_the_server(counting: C
     assert await rewritten() != first
 
 
+async def test_a_shard_with_usage_that_is_not_in_postgres_yet_is_left_as_it_is(counting: Context):
+    """Law 4: its counters are neither dropped nor put back; once the journal is flushed, it opens."""
+    link = counting.counters.link
+    shard = keyspace.shard_of("acme")
+    await statuses(counting, event(1, 10))
+    await link.send([("DEL", keyspace.fence(shard))])
+    run_id, closed = await certify._closed(link, certify.ALL)
+    keys = (await link.send([("KEYS", "c:*")])).values[0]
+    before = (await link.send([("HGETALL", key) for key in keys])).values
+    assert keys
+    assert closed == [shard]
+    assert await certify._rebuild(counting.pool, Guard(link), closed, run_id, now=NOW) == []
+    assert (await link.send([("HGETALL", key) for key in keys])).values == before
+    assert await certify.certify(counting.pool, link, now=NOW) == [shard]
+    assert await levels(counting) == (10, 0, 0)
+
+
 async def test_a_server_that_changes_while_it_is_certified_stays_closed(counting: Context):
     """The fence is written for the run that was rebuilt, so that another one does not believe it."""
     link = counting.counters.link

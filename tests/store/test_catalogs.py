@@ -4,6 +4,7 @@ from importlib import resources
 
 import msgspec
 import psycopg
+import pytest
 
 from policies import model
 from store import catalogs, postgres
@@ -113,3 +114,23 @@ def read_plainly(connection, catalog_hash):
         plans={plan.plan_id: plan for plan in plans},
         addons={addon.addon_id: addon for addon in addons},
     )
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "catalogs",
+        "version_bodies",
+        "plan_versions",
+        "addon_versions",
+        "features",
+        "catalog_activations",
+        "audit",
+    ],
+)
+async def test_what_was_published_or_noted_down_is_never_changed(context, table):
+    """Law 9, and the lines of law 11."""
+    for change in ("delete from {}", "truncate {} cascade"):
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match=f"of {table} is refused"):
+            async with postgres.transaction(context.pool) as connection:
+                await connection.execute(change.format(table).encode())

@@ -27,10 +27,18 @@ CONSTRAINTS = """
 select conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint
 where connamespace = 'public'::regnamespace and conrelid::regclass::text <> 'schema_migrations' order by 1, 2
 """
+TRIGGERS = """
+select pg_get_triggerdef(oid) from pg_trigger
+where not tgisinternal and tgrelid::regclass::text <> 'schema_migrations' order by 1
+"""
+FUNCTIONS = (
+    "select pg_get_functiondef(oid) from pg_proc where pronamespace = 'public'::regnamespace order by 1"
+)
+ALL = (DESCRIBE, INDEXES, CONSTRAINTS, TRIGGERS, FUNCTIONS)
 
 
 def described(connection: psycopg.Connection) -> list[list[tuple]]:
-    return [connection.execute(query).fetchall() for query in (DESCRIBE, INDEXES, CONSTRAINTS)]
+    return [connection.execute(query).fetchall() for query in ALL]
 
 
 def test_migrations_lead_to_the_schema(servers, template):
