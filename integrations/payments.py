@@ -25,6 +25,7 @@ import msgspec
 
 from policies.charging import seen
 from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
+from policies.rating.settle import Payable
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -133,8 +134,8 @@ class Payments(Protocol):
     lines_max: int
     """Lines of one invoice."""
 
-    def least(self, currency: str) -> int:
-        """The smallest amount that can be paid, in minor units; what is less is carried forward."""
+    def payable(self, currency: str) -> Payable:
+        """What can be paid in a currency; the rest is carried forward."""
         ...
 
     async def close(self) -> None:

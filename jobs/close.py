@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from jobs.context import JobContext
-from service.usecases import closing, issuing
+from service.usecases import closing
 
 
 async def run(context: JobContext, now: datetime) -> str:
@@ -13,9 +13,7 @@ async def run(context: JobContext, now: datetime) -> str:
     """
     if await context.uses.catalogs.refresh() is None:
         return ""
-    payments = context.uses.payments
-    least = issuing.any_amount if payments is None else payments.least
-    done = await closing.close_due(context.uses, now, least=least)
+    done = await closing.close_due(context.uses, now)
     told = [f"{done.periods} periods, {done.invoices} invoices"] if done.periods else []
     told += [f"{done.failed} could not be closed"] if done.failed else []
     return ", ".join(told)

@@ -21,6 +21,7 @@ from integrations.file_billing.books import Folder, Invoice, Line, Payer, ref_of
 from integrations.payments import Declined, Done, Notice, NoticeError, Outcome, Rejected
 from policies.charging import seen
 from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
+from policies.rating.settle import Payable
 
 _LINES_MAX: Final = 100_000
 
@@ -37,10 +38,10 @@ class FilePayments:
         self._books, self._now = Folder(folder), now
         self.account = f"file:{folder}"
 
-    def least(self, currency: str) -> int:
+    def payable(self, currency: str) -> Payable:
         """Any amount can be written down."""
         del currency
-        return 0
+        return Payable()
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -15,6 +15,7 @@ from integrations.stripe_billing.account import MISSING
 from integrations.stripe_billing.looking import Looking
 from policies.charging import seen
 from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
+from policies.rating.settle import Payable
 
 
 class StripePayments(Looking):
@@ -23,9 +24,9 @@ class StripePayments(Looking):
     collects: bool = True
     lines_max: int = 250
 
-    def least(self, currency: str) -> int:
+    def payable(self, currency: str) -> Payable:
         """As the protocol has it."""
-        return amounts.least(currency)
+        return amounts.payable(currency)
 
     async def add_customer(self, order: AddCustomer, key: str) -> Outcome[seen.Customer]:
         """Carries the tenant's id as metadata."""

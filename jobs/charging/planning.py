@@ -44,7 +44,7 @@ async def _plan(
     await charges.add(
         connection,
         one,
-        pure.plan(charge, lines_max=payments.lines_max),
+        pure.plan(charge, lines_max=payments.lines_max, step=payments.payable(issued.currency).step),
         customer=pure.customer(charge),
         currency=issued.currency,
         total=issued.total,

@@ -6,7 +6,7 @@ the provider's ids are filled in, once they are known.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -61,9 +61,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     order: Order | None = None
 
 
-def plan(charge: Charge, *, lines_max: int) -> tuple[Planned, ...]:
-    """All that makes the charge, up to what binds it; the customer is planned apart, once for a tenant."""
-    lines = folded(charge.lines, lines_max)
+def plan(charge: Charge, *, lines_max: int, step: int = 1) -> tuple[Planned, ...]:
+    """All that makes the charge, up to what binds it; the customer is planned apart, once for a tenant.
+
+    `step`: amounts are multiples of it, as the total is.
+    """
+    lines = stepped(folded(charge.lines, lines_max), step)
     return (
         Planned(step="draft", order=_draft(charge)),
         *(Planned(step="line", subject=line.line_id, order=_line(charge, line)) for line in lines),
@@ -85,6 +88,19 @@ def folded(lines: Sequence[ChargeLine], most: int) -> tuple[ChargeLine, ...]:
     if len(grouped) <= most:
         return tuple(grouped)
     return (*grouped[: most - 1], _sum(OTHERS, "Other charges", grouped[most - 1 :]))
+
+
+def stepped(lines: Sequence[ChargeLine], step: int) -> tuple[ChargeLine, ...]:
+    """Lines of whole steps: what one leaves is on the next, so that they add up to what they added up to.
+
+    Of a total that is a multiple of the step; of another one the last part is missing.
+    """
+    sums = [0, *accumulate(line.amount for line in lines)]
+    whole = [one - one % step for one in sums]
+    return tuple(
+        msgspec.structs.replace(line, amount=upto - before)
+        for line, (before, upto) in zip(lines, pairwise(whole), strict=True)
+    )
 
 
 def filled(order: Order, *, customer_ref: str, invoice_ref: str) -> Order:

@@ -2,7 +2,8 @@
 
 By R38. A tenant's ledger holds what it owes beside its invoices (above zero) or has to its credit (below).
 An invoice takes it over whole. Its total is never below 0: the rest goes over to the next one, and so does
-what is less than a payment provider would collect. Both are lines of the invoice, so that it adds up.
+what a payment provider cannot collect: less than its minimum, or a part of the smallest step in which it
+writes amounts (ten fils of a dinar). Both are lines of the invoice, so that it adds up.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,19 @@ import msgspec
 
 from policies.period import Period
 from policies.rating.lines import Line
+
+
+class Payable(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be collected in a currency, in minor units; as it stands here: any amount."""
+
+    least: int = 0
+    step: int = 1
+    """Amounts are multiples of it."""
+
+    def of(self, due: int) -> int:
+        """The most that can be collected of what is owed; nothing of what is less than nothing."""
+        whole = due - due % self.step
+        return whole if whole >= max(0, self.least) else 0
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,23 +39,20 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settled(
-    lines: Sequence[Line], currency: str, span: Period, *, balance: int, least: int
+    lines: Sequence[Line], currency: str, span: Period, *, balance: int, payable: Payable
 ) -> Settled | None:
-    """The invoice of these lines and the ledger's balance; None where there is nothing to say.
-
-    `least` is the smallest amount that can be collected; 0 or 1: any.
-    """
+    """The invoice of these lines and the ledger's balance; None where there is nothing to say."""
     due = sum(line.amount for line in lines) + balance
-    kept_back = due < max(0, least)
-    if not any(line.amount for line in lines) and (kept_back or not balance):
+    total = payable.of(due)
+    if not any(line.amount for line in lines) and not (balance and total):
         return None
     found = list(lines)
     if balance:
         found.append(_carried("Carried over from before", balance, currency, span))
-    handed_on = due if kept_back else 0
+    handed_on = due - total
     if handed_on:
         found.append(_carried("Carried over to the next invoice", -handed_on, currency, span))
-    return Settled(lines=tuple(found), total=due - handed_on, taken_in=balance, handed_on=handed_on)
+    return Settled(lines=tuple(found), total=total, taken_in=balance, handed_on=handed_on)
 
 
 def _carried(name: str, amount: int, currency: str, span: Period) -> Line:

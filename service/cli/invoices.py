@@ -11,7 +11,7 @@ from service.api import wire
 from service.cli import given, session, settings, show
 from service.cli.group import Group
 from service.context import Context
-from service.usecases import closing, issuing
+from service.usecases import closing
 from service.usecases import invoices as usecases
 from service.usecases.closing import Closed
 from service.usecases.invoice_view import InvoiceSummary, InvoiceView
@@ -97,8 +97,7 @@ def close_periods(*, tenant_id: str | None, data: Path | None, as_json: bool) ->
     given.bounded(_Named, tenant_id=tenant_id)
 
     async def close(context: Context) -> Closed:
-        least = issuing.any_amount if context.payments is None else context.payments.least
-        return await closing.close_due(context, context.clock.now(), least=least, only=tenant_id)
+        return await closing.close_due(context, context.clock.now(), only=tenant_id)
 
     done = session.use(data, close)
     if as_json:

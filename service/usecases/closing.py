@@ -21,7 +21,7 @@ from policies.rating import bill, frozen
 from policies.subscription import Subscription
 from service.context import Context
 from service.usecases import check, issuing, weighing
-from service.usecases.issuing import Billed, Draft, Least
+from service.usecases.issuing import Billed, Draft
 from service.usecases.rated import Known
 from service.usecases.weighing import Work
 from store import audit, closing, invoices, postgres, snapshot_source
@@ -54,9 +54,7 @@ class Closed(msgspec.Struct, frozen=True):
         )
 
 
-async def close_due(
-    context: Context, now: datetime, *, least: Least = issuing.any_amount, only: str | None = None
-) -> Closed:
+async def close_due(context: Context, now: datetime, *, only: str | None = None) -> Closed:
     """Closes every period that is over and has had its grace; with `only`, of that tenant alone.
 
     Errors: UnavailableError; it is right to run it again.
@@ -73,7 +71,7 @@ async def close_due(
         if not todo:
             return msgspec.structs.replace(total, waiting=len(left))
         for start in range(0, len(todo), limits.CLOSE_BATCH):
-            batch = _Batch(context, offer, now, least)
+            batch = _Batch(context, offer, now)
             total = total.plus(await batch.close(todo[start : start + limits.CLOSE_BATCH]))
             crash_point("close-committed")
             left |= batch.left
@@ -82,8 +80,8 @@ async def close_due(
 class _Batch:
     """One transaction."""
 
-    def __init__(self, context: Context, offer: Offer, now: datetime, least: Least) -> None:
-        self._context, self._offer, self._now, self._least = context, offer, now, least
+    def __init__(self, context: Context, offer: Offer, now: datetime) -> None:
+        self._context, self._offer, self._now = context, offer, now
         self._grace = timedelta(minutes=context.config.invoice_grace_minutes)
         self._moved: list[Moved] = []
         self._failed = 0
@@ -181,7 +179,7 @@ class _Batch:
         await closing.move(connection, self._moved)
         crash_point("close-moved")
         balances = await invoices.balances(connection, sorted({name[0] for name in names}))
-        drafts = issuing.drafts(billed, balances, self._least)
+        drafts = issuing.drafts(self._context, billed, balances)
         await audit.append_all(connection, _without_invoice(billed, drafts, self._now))
         issued = await issuing.issue(connection, drafts, payers, self._now)
         crash_point("close-issued")

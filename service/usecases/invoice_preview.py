@@ -17,9 +17,10 @@ from policies.rating.days import Billed
 from policies.rating.lines import Line
 from policies.rating.overage import Use
 from policies.rating.periods import Rated
+from policies.rating.settle import Payable
 from policies.subscription import Subscription
 from service.context import Context
-from service.usecases import adjusting, check, line_view, rated, subscribe, tenants, weighing
+from service.usecases import adjusting, check, issuing, line_view, rated, subscribe, tenants, weighing
 from service.usecases.line_view import LineView
 from service.usecases.rated import Known
 from service.usecases.subscription_view import PeriodView
@@ -78,7 +79,8 @@ async def of_tenant(context: Context, tenant_id: str) -> Preview:
         rated_periods = rated.of_account(account, known, now)
         earlier = await _earlier(connection, account, known, rated_periods, now)
     uses = await _uses(context, known, rated_periods, earlier.late)
-    return _preview(tenant_id, account, _lines(account, uses, earlier), now)
+    payable = issuing.payable(context, account.plan.currency)
+    return _preview(tenant_id, account, _lines(account, uses, earlier, payable), now)
 
 
 class _Earlier(msgspec.Struct, frozen=True):
@@ -108,12 +110,12 @@ async def _earlier(
     return _Earlier(days.billed(charged.get(name, ())), late, adjusted, balance)
 
 
-def _lines(account: Account, uses: Sequence[Use], earlier: _Earlier) -> tuple[Line, ...]:
+def _lines(account: Account, uses: Sequence[Use], earlier: _Earlier, payable: Payable) -> tuple[Line, ...]:
     """As they would stand on an invoice: with what came late for earlier ones, and what they carried over."""
     lines = account.lines(uses, earlier.charged)
     currency, span = account.plan.currency, account.usage_period
     adjusted = frozen.by_currency(earlier.adjusted.lines).get(currency, ())
-    settled = settle.settled((*lines, *adjusted), currency, span, balance=earlier.balance, least=0)
+    settled = settle.settled((*lines, *adjusted), currency, span, balance=earlier.balance, payable=payable)
     return lines if settled is None else settled.lines
 
 

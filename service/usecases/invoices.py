@@ -7,7 +7,7 @@ import msgspec
 from policies import errors, invoice
 from policies.invoice import Act, Standing
 from service.context import Context
-from service.usecases import changes, invoice_view, overdue, tenants
+from service.usecases import changes, invoice_view, issuing, overdue, tenants
 from service.usecases.changes import Changed, Done, Order, Reply
 from service.usecases.invoice_view import InvoicePage, InvoiceView
 from store import invoices, postgres
@@ -65,6 +65,7 @@ async def change(context: Context, order: Order, invoice_id: str, wish: Wish) ->
         before = await invoices.lock(connection, invoice_id)
         assert before is not None, "no invoice is ever deleted"
         changes.require(order, invoice_view.etag(before))
+        _require_steps(context, before, wish)
         after, told = await _changed(connection, before, wish, now)
         learned = await overdue.settled(context, connection, after, now)
         return Done(
@@ -77,6 +78,18 @@ async def change(context: Context, order: Order, invoice_id: str, wish: Wish) ->
     await overdue.know(context, invoice_id)
     route = f"invoice.{wish.act}"
     return await changes.carry_out(context, order, act, route=route, request=(invoice_id, wish))
+
+
+def _require_steps(context: Context, before: Invoice, wish: Wish) -> None:
+    """A credit of what is still to be paid leaves what the payment provider can collect.
+
+    Errors: InvalidError.
+    """
+    step = issuing.payable(context, before.currency).step
+    if wish.act == "credit" and before.state != "paid" and (wish.amount or 0) % step:
+        currency = before.currency.upper()
+        sentence = f"The payment provider takes amounts of {currency} in steps of {step} minor units."
+        raise errors.invalid("/amount", sentence)
 
 
 async def _changed(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -12,7 +12,8 @@ from policies.period import Period
 from policies.rating import settle, words
 from policies.rating.frozen import Frozen
 from policies.rating.lines import Line
-from policies.rating.settle import Settled
+from policies.rating.settle import Payable, Settled
+from service.context import Context
 from service.usecases import changes
 from store import audit, closing, invoices, postgres
 from store.crash_points import crash_point
@@ -21,18 +22,9 @@ from store.invoices import BilledTo, Entry, Issued, New
 ACTOR: Final = "job:close"
 
 
-class Least(Protocol):
-    """The smallest amount that can be collected in a currency, in minor units; 0: any."""
-
-    def __call__(self, currency: str) -> int:
-        """Of one."""
-        ...
-
-
-def any_amount(currency: str) -> int:
-    """Without a payment provider every amount can be collected."""
-    del currency
-    return 0
+def payable(context: Context, currency: str) -> Payable:
+    """What the payment provider can collect in a currency; without one any amount."""
+    return Payable() if context.payments is None else context.payments.payable(currency)
 
 
 class Billed(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +49,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     settled: Settled
 
 
-def drafts(billed: Iterable[Billed], balances: Mapping[tuple[str, str], int], least: Least) -> list[Draft]:
+def drafts(
+    context: Context, billed: Iterable[Billed], balances: Mapping[tuple[str, str], int]
+) -> list[Draft]:
     """The invoices of these periods, in their order; what one leaves in the ledger is on the next."""
     ledger = dict(balances)
     found = []
@@ -71,7 +65,7 @@ def drafts(billed: Iterable[Billed], balances: Mapping[tuple[str, str], int], le
                 currency,
                 one.span,
                 balance=ledger.get(key, 0),
-                least=least(currency),
+                payable=payable(context, currency),
             )
             if settled is not None:
                 ledger[key] = settled.handed_on

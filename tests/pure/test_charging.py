@@ -58,6 +58,17 @@ def test_lines_that_are_added_up_keep_the_total_and_the_bound(amounts, most, kin
     assert folded == charge.folded(whole.lines, most), "it is worked out once, but would come out the same"
 
 
+@given(AMOUNTS, st.sampled_from([1, 10, 100]))
+def test_lines_of_whole_steps_keep_the_total_and_are_less_than_a_step_away(amounts, step):
+    lines = made([*amounts, -sum(amounts) % step]).lines
+    found = charge.stepped(lines, step)
+    assert sum(one.amount for one in found) == sum(one.amount for one in lines)
+    for was, now in zip(lines, found, strict=True):
+        assert now.amount % step == 0
+        assert abs(now.amount - was.amount) < step
+        assert msgspec.structs.replace(now, amount=was.amount) == was
+
+
 def test_a_plan_is_a_draft_its_lines_and_what_binds_it():
     planned = charge.plan(made([5, 7]), lines_max=250)
     assert [(one.step, one.subject) for one in planned] == [

@@ -16,6 +16,7 @@ from policies.model import Tier
 from policies.period import Period
 from policies.rating import bill, days, frozen, overage, settle, words
 from policies.rating.overage import Use
+from policies.rating.settle import Payable
 from tests.pure import plans, selling
 from tests.pure.selling import DAY, START, addon, lived, metered, plan
 
@@ -274,25 +275,54 @@ SPAN = Period(START, START + 30 * DAY)
     ],
 )
 def test_what_is_paid_now_and_what_is_carried_over(amounts, balance, least, total, left):
-    found = settle.settled([line(one) for one in amounts], "usd", SPAN, balance=balance, least=least)
+    payable = Payable(least=least)
+    found = settle.settled([line(one) for one in amounts], "usd", SPAN, balance=balance, payable=payable)
     assert (found.total, found.taken_in, found.handed_on) == (total, balance, left)
 
 
 @pytest.mark.parametrize(("amounts", "balance"), [([], 0), ([0], 0), ([], -10), ([0], 49)])
 def test_where_nothing_is_said_there_is_no_invoice(amounts, balance):
-    assert settle.settled([line(one) for one in amounts], "usd", SPAN, balance=balance, least=50) is None
+    payable = Payable(least=50, step=10)
+    lines = [line(one) for one in amounts]
+    assert settle.settled(lines, "usd", SPAN, balance=balance, payable=payable) is None
 
 
-@given(st.lists(st.lists(st.integers(-500, 500), max_size=3), max_size=8), st.sampled_from([0, 1, 50]))
-def test_invoices_and_the_ledger_together_have_every_amount(months, least):
+@pytest.mark.parametrize(
+    ("amounts", "balance", "least", "total", "left"),
+    [
+        ([1234], 0, 0, 1230, 4),
+        ([1234], 6, 0, 1240, 0),
+        ([1234], -5, 0, 1220, 9),
+        ([507], 0, 500, 500, 7),
+        ([499], 0, 500, 0, 499),
+        ([9], 0, 0, 0, 9),
+        ([-7], 0, 0, 0, -7),
+    ],
+)
+def test_what_is_no_whole_step_is_carried_over_too(amounts, balance, least, total, left):
+    """As Stripe writes dinars: three digits, the last of which is 0."""
+    payable = Payable(least=least, step=10)
+    found = settle.settled([line(one) for one in amounts], "kwd", SPAN, balance=balance, payable=payable)
+    assert (found.total, found.handed_on) == (total, left)
+
+
+@given(
+    st.lists(st.lists(st.integers(-500, 500), max_size=3), max_size=8),
+    st.sampled_from([0, 1, 50, 57]),
+    st.sampled_from([1, 10, 100]),
+)
+def test_invoices_and_the_ledger_together_have_every_amount(months, least, step):
     balance, invoiced = 0, 0
     for month in months:
-        found = settle.settled([line(one) for one in month], "usd", SPAN, balance=balance, least=least)
+        lines, payable = [line(one) for one in month], Payable(least=least, step=step)
+        found = settle.settled(lines, "usd", SPAN, balance=balance, payable=payable)
         if found is None:
             assert not any(month)
             continue
         assert found.total >= 0
         assert found.total == 0 or found.total >= least
+        assert found.total % step == 0
+        assert found.handed_on < least + step, "nothing waits that could be collected"
         assert sum(one.amount for one in found.lines) == found.total
         balance, invoiced = found.handed_on, invoiced + found.total
     assert invoiced + balance == sum(one for month in months for one in month)

@@ -65,4 +65,16 @@ def test_amounts_in_currencies_that_are_written_in_their_own_way():
     assert [amounts.outward(500, code) for code in ("usd", "jpy", "isk", "ugx", "mga", "kwd")] == [
         500, 500, 50_000, 50_000, 5, 500,
     ]  # fmt: skip
-    assert [amounts.least(code) for code in ("usd", "gbp", "jpy", "kwd", "krw")] == [50, 30, 50, 500, 1]
+    found = [amounts.payable(code) for code in ("usd", "gbp", "jpy", "kwd", "krw", "mga", "bob")]
+    assert [(one.least, one.step) for one in found] == [
+        (50, 1), (30, 1), (50, 1), (500, 10), (1_500, 1), (470_000, 100), (50, 1),
+    ]  # fmt: skip
+
+
+@given(st.integers(-(10**12), 10**12), st.sampled_from(sorted(money.DIGITS)))
+def test_whatever_is_owed_what_is_collected_of_it_can_be_written(owed, currency):
+    payable = amounts.payable(currency)
+    collected = payable.of(owed)
+    assert amounts.inward(amounts.outward(collected, currency), currency) == collected
+    assert collected == 0 or collected >= payable.least
+    assert owed - collected < payable.least + payable.step

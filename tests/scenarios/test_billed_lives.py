@@ -3,16 +3,22 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from integrations.file_billing.gateway import FilePayments
-from jobs import flush, housekeep
+from integrations.stripe_billing import amounts
+from jobs import flush, housekeep, push
 from policies import limits
+from policies.errors import InvalidError
+from policies.rating.settle import Payable
+from service.usecases import invoices
 from store import certify, postgres
 from store.link import RedisAwayError
 from tests.scenarios.billing import Tenant, told
+from tests.store.ledger import ORDER
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -280,8 +286,8 @@ async def test_what_a_provider_does_not_collect_is_carried_over(acme, tmp_path):
     """Thirty cents are not, and sixty are."""
 
     class AtLeast(FilePayments):
-        def least(self, currency: str) -> int:
-            return {"usd": 50}[currency]
+        def payable(self, currency: str) -> Payable:
+            return Payable(least={"usd": 50}[currency])
 
     provider = AtLeast(tmp_path, now=acme.clock.now)
     acme.context = dataclasses.replace(acme.context, payments=provider)
@@ -293,6 +299,36 @@ async def test_what_a_provider_does_not_collect_is_carried_over(acme, tmp_path):
         [("Tiny", 30), ("Carried over to the next invoice", -30)], 0, "paid",
     )  # fmt: skip
     assert (told(second), second["total"]) == ([("Tiny", 30), ("Carried over from before", 30)], 60)
+
+
+async def test_dinars_are_collected_in_the_steps_that_a_provider_can_write(acme, tmp_path, publish):
+    """Three digits, the last of which is 0: the rest waits in the ledger, and holds up no charge."""
+    dinar = FILES["plans/tiny.yaml"].replace("usd", "kwd").replace('"0.30"', '"4.999"')
+    await publish(FILES | {"plans/tiny.yaml": dinar})
+
+    class InSteps(FilePayments):
+        def payable(self, currency: str) -> Payable:
+            return amounts.payable(currency)
+
+    provider = InSteps(tmp_path, now=acme.clock.now)
+    acme.context = dataclasses.replace(acme.context, payments=provider)
+    await acme.subscribes("tiny")
+    for month in (12, 13, 14):
+        await acme.at(2026 + month // 13, (month - 1) % 12 + 1, 1, 1)
+        await push.run(acme.worker, acme.clock.now())
+    found = await acme.invoices()
+    assert [(told(one)[1:], one["total"]) for one in found] == [
+        ([("Carried over to the next invoice", -9)], 4_990),
+        ([("Carried over from before", 9), ("Carried over to the next invoice", -8)], 5_000),
+        ([("Carried over from before", 8), ("Carried over to the next invoice", -7)], 5_000),
+    ]
+    for one in found:
+        kept = json.loads((tmp_path / "to-collect" / f"{one['number']}.json").read_text())
+        assert kept["total"] == one["total"]
+        assert {line["amount"] % 10 for line in kept["lines"]} == {0}
+    wish = invoices.Wish(act="credit", reason="no", amount=1_005)
+    with pytest.raises(InvalidError, match="in steps of 10 minor units"):
+        await invoices.change(acme.context, ORDER, found[-1]["invoiceId"], wish)
 
 
 async def test_the_preview_is_the_next_invoice_line_by_line(acme):

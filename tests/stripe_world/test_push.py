@@ -7,7 +7,7 @@ import pytest
 from integrations.payments import Done
 from policies.charging import seen
 from policies.charging.orders import AddLine
-from service.usecases import invoices
+from service.usecases import invoices, reconcile
 from tests.conftest import NOW
 from tests.store.ledger import ORDER
 from tests.stripe_world.account import DECLINED
@@ -46,6 +46,19 @@ async def test_an_open_invoice_is_collected_once(acme, account, payments, custom
     assert await at(acme, account, NOW + timedelta(days=60)) == "0 charges planned, 1 tenants carried on"
     assert len(await account.requests()) - asked < 8, "of the first invoice, which nobody could pay"
     assert await strays(account) == 0
+
+
+async def test_dinars_are_collected_though_lines_are_no_whole_steps(acme, account, payments, customer):
+    invoice_id = await issue(acme, "acme", [12_345, 1_207, -2], currency="kwd")
+    await pushed(acme)
+    assert await books(payments, "acme", invoice_id) == Books(
+        customers=1, invoices=1, status="paid", subtotal=13_550,
+        lines={"1": 12_340, "2": 1_210, "3": 0}, payments=1, paid=13_550,
+    )  # fmt: skip
+    assert await state_of(acme, invoice_id) == "paid"
+    acme.clock.at += timedelta(hours=1)
+    await account.clock(acme.clock.at)
+    assert (await reconcile.make(acme, "full", acme.clock.now())).totals == ()
 
 
 async def test_invoices_from_before_there_was_a_provider_are_left_to_people(acme, payments):
