@@ -17,11 +17,12 @@ import msgspec
 
 from policies import grant, limits, rollover
 from policies.balance import Levels
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.grant import INCLUDED_PRIORITY, Grant
 from policies.model import MeteredTerms
 from policies.period import Period
 from policies.rollover import Link
+from policies.snapshot import Snapshot
 
 _SHOWN_AFTER_END: Final = timedelta(days=limits.EVENT_AGE_DAYS)
 

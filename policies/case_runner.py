@@ -17,10 +17,11 @@ from policies.coverage import Coverage, Seen
 from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.grant import Grant
 from policies.model import Catalog, Feature, MeteredTerms, Noun, Offer, StaticTerms, Versions
 from policies.override import Override
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 
 NOON: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)

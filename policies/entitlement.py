@@ -3,20 +3,17 @@
 Facts are resolved at an instant and hold until `valid_until`, the next edge in time (R6): nobody has to write
 anything when a trial ends, a grant expires, a scheduled change comes or a period rolls.
 
-A tenant whose last phase is over stands on its last plan version as `ended`, or on the catalog's fallback
-plan in good standing where one is declared. A right that is absent says why; Cedar is asked all the same,
-without any permit (R3).
+A right that is absent says why; Cedar is asked all the same, without any permit (R3).
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache, partial
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from policies import combine, limits, period, rollover, stretches, subscription
 from policies import grant as grants
-from policies import override as overrides
 from policies.combine import Combined, Held, Source
 from policies.grant import Grant
 from policies.model import (
@@ -25,7 +22,6 @@ from policies.model import (
     Feature,
     Guard,
     MeteredTerms,
-    Noun,
     Offer,
     PlanVersion,
     Terms,
@@ -34,31 +30,11 @@ from policies.model import (
 from policies.override import Override
 from policies.period import Period
 from policies.rollover import Ended, Link
+from policies.snapshot import Place, Snapshot
 from policies.stretches import Stretch
-from policies.subscription import BillingFact, HeldAddon, Subscription
+from policies.subscription import BillingFact, Subscription
 
 Absence = Literal["unknown_tenant", "unknown_feature", "no_subscription", "feature_not_in_plan"]
-
-_FOREVER: Final = datetime.max.replace(tzinfo=UTC)
-
-
-class Snapshot(Noun, frozen=True, kw_only=True):
-    """Everything decided about a tenant from Postgres, at one version."""
-
-    tenant_id: str
-    version: int
-    known: bool
-    """False: there is no such tenant."""
-    closed: bool = False
-    """A tenant that was closed has ended for good: no fallback plan."""
-    subscriptions: tuple[Subscription, ...] = ()
-    """Oldest first; at most one is alive at an instant."""
-    metadata: dict[str, str] = {}  # noqa: RUF012 - a Struct copies its default
-    """The platform's notes on the tenant, which guards read as tags."""
-    grants: tuple[Grant, ...] = ()
-    """By effective instant and id: those that hold, will hold, or held until not long ago."""
-    overrides: tuple[Override, ...] = ()
-    """By feature and start: the same. Of one feature, no two hold at the same instant."""
 
 
 class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -117,29 +93,17 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return not self.trial and self.billing_status != "ended"
 
 
-class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a tenant stands at an instant."""
-
-    plan: PlanVersion | None = None
-    held: Subscription | None = None
-    addons: tuple[HeldAddon, ...] = ()
-    fallback: bool = False
-    billing_status: BillingStatus = "ended"
-    billing: tuple[BillingFact, ...] = ()
-    trial: bool = False
-
-
 def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id: str, at: datetime) -> Right:
     """The right of a tenant to a feature at an instant.
 
-    `versions` holds every plan and add-on version that `named` lists; `offer` is what is sold at `at`.
+    `versions` holds every version that `snapshot.named` lists; `offer` is what is sold at `at`.
     Errors: KeyError if a version is missing, so that a gap in what was read never looks like a lost right.
     """
-    place = _place(snapshot, offer, versions, at) if snapshot.known else _Place()
+    place = snapshot.place(offer, versions, at)
     held_addons = tuple([Held(versions.addons[one.addon_version], one.quantity) for one in place.addons])
     feature = _feature(place.plan, held_addons, offer, feature_id)
-    eligible = [one for one in snapshot.grants if one.feature_id == feature_id and grants.holds(one, at)]
-    over = _override(snapshot, feature_id, at) if feature and place.plan else None
+    eligible = snapshot.grants_of(feature_id, at)
+    over = snapshot.override_of(feature_id, at) if feature and place.plan else None
     given = _given(place, held_addons, eligible, feature, over)
     said = place.plan.terms.get(feature_id) if place.plan else None
     drawn = grants.in_draw_order(eligible) if eligible and given.terms else ()
@@ -170,7 +134,7 @@ def resolve(snapshot: Snapshot, *, offer: Offer, versions: Versions, feature_id:
         rule=given.rule,
         period=span,
         cap_windows=windows,
-        valid_until=_valid_until(snapshot, feature_id, (*windows, *((span,) if span else ())), at),
+        valid_until=snapshot.valid_until(feature_id, (*windows, *((span,) if span else ())), at),
     )
 
 
@@ -193,7 +157,7 @@ class _Known(NamedTuple):
 
     def counting(
         self,
-        place: _Place,
+        place: Place,
         feature: Feature | None,
         terms: Terms | None,
         drawn: tuple[Grant, ...],
@@ -210,7 +174,7 @@ class _Known(NamedTuple):
         span = stretches.counted_in(held, others, self.feature_id, terms, at)
         windows = stretches.cap_windows(held, terms, at)
         rolls_over = terms.rollover is not None or (others and stretches.rolls_over(others, self.feature_id))
-        if not rolls_over or _is_over(place):
+        if not rolls_over or place.is_over:
             return _Counting(span, windows)
         following = partial(
             period.following, interval=terms.interval, anchor=terms.anchor, anchored_at=held.anchored_at
@@ -220,12 +184,12 @@ class _Known(NamedTuple):
 
     def _ended(self, held: Subscription, over_time: list[Stretch], at: datetime) -> Ended | None:
         """The period of this subscription whose last instant this is, if it carries anything."""
-        place = _place(self.snapshot, self.offer, self.versions, at)
-        if place.held is not held or place.plan is None or _is_over(place):
+        place = self.snapshot.place(self.offer, self.versions, at)
+        if place.held is not held or place.plan is None or place.is_over:
             return None
         addons = tuple(Held(self.versions.addons[one.addon_version], one.quantity) for one in place.addons)
         feature = _feature(place.plan, addons, self.offer, self.feature_id)
-        over = _override(self.snapshot, self.feature_id, at)
+        over = self.snapshot.override_of(self.feature_id, at)
         terms = _given(place, addons, [], feature, over).terms
         if not isinstance(terms, MeteredTerms) or terms.rollover is None:
             return None
@@ -266,31 +230,6 @@ def moved(right: Right, plan: PlanVersion, at: datetime) -> Right:
     )
 
 
-def named(snapshot: Snapshot, offer: Offer) -> tuple[set[str], set[str]]:
-    """The plan versions and the add-on versions that resolving this snapshot may need."""
-    phases = [phase for held in snapshot.subscriptions for phase in held.phases]
-    plans = {phase.plan_version for phase in phases}
-    if offer.fallback_plan is not None and phases:
-        plans.add(offer.fallback_plan)
-    return plans, {addon.addon_version for phase in phases for addon in phase.addons}
-
-
-def featured(snapshot: Snapshot, offer: Offer, versions: Versions) -> tuple[str, ...]:
-    """Every feature that a tenant may have a right to: the catalog's, then what only its versions know."""
-    plans, addons = named(snapshot, offer)
-    pinned = {feature for version in plans for feature in versions.plans[version].features}
-    pinned |= {feature for version in addons for feature in versions.addons[version].features}
-    return (*offer.features, *sorted(pinned - set(offer.features)))
-
-
-def stood_on(snapshot: Snapshot, at: datetime) -> Subscription | None:
-    """The subscription that a tenant is on at an instant, or was on last; None before the first began."""
-    begun = [held for held in snapshot.subscriptions if held.phases and held.phases[0].start <= at]
-    if len(begun) == 1:
-        return begun[0]
-    return max(begun, key=lambda one: subscription.ends_at(one) or _FOREVER, default=None)
-
-
 def guards_of(offer: Offer, feature_id: str) -> tuple[Guard, ...]:
     """The guards whose scope a feature is in."""
     return tuple(guard for guard in offer.guards if guard.features is None or feature_id in guard.features)
@@ -328,7 +267,7 @@ def _as_of_today(pinned: Feature, offered: Feature) -> Feature:
 
 
 def _given(
-    place: _Place,
+    place: Place,
     held: tuple[Held, ...],
     eligible: list[Grant],
     feature: Feature | None,
@@ -338,39 +277,6 @@ def _given(
     if feature is None or place.plan is None:
         return Combined(terms=None, entitled=False, rule=None, sources=())
     return combine.combine(feature, place.plan, held, eligible, over, fallback=place.fallback)
-
-
-def _override(snapshot: Snapshot, feature_id: str, at: datetime) -> Override | None:
-    holding = [one for one in snapshot.overrides if one.feature_id == feature_id and overrides.holds(one, at)]
-    return holding[0] if holding else None
-
-
-def _place(snapshot: Snapshot, offer: Offer, versions: Versions, at: datetime) -> _Place:
-    """On the subscription that is alive, else on the last one that was; one yet to begin is none."""
-    held = stood_on(snapshot, at)
-    if held is None:
-        return _Place()
-    phase = subscription.phase_at(held, at)
-    billing = subscription.billing_from(held, at) if phase is not None else ()
-    status: BillingStatus = "ended" if phase is None else billing[0].status if billing else "good"
-    if status == "ended" and offer.fallback_plan is not None and not snapshot.closed:
-        return _Place(
-            plan=versions.plans[offer.fallback_plan], held=held, fallback=True, billing_status="good"
-        )
-    stands_on = phase or held.phases[-1]
-    return _Place(
-        plan=versions.plans[stands_on.plan_version],
-        held=held,
-        addons=stands_on.addons,
-        billing_status=status,
-        billing=billing,
-        trial=subscription.in_trial(held, at),
-    )
-
-
-def _is_over(place: _Place) -> bool:
-    """Then nothing is carried, nor into a fallback plan."""
-    return place.fallback or place.billing_status == "ended"
 
 
 def _absence(
@@ -384,17 +290,3 @@ def _absence(
     if plan is None:
         return "no_subscription"
     return "feature_not_in_plan" if terms is None else None
-
-
-def _valid_until(
-    snapshot: Snapshot, feature_id: str, spans: tuple[Period, ...], at: datetime
-) -> datetime | None:
-    edges = [subscription.next_edge(held, at) for held in snapshot.subscriptions]
-    edges += [span.end for span in spans]
-    for grant in snapshot.grants:
-        if grant.feature_id == feature_id:
-            edges += [grant.effective_at, grants.ends_at(grant)]
-    for override in snapshot.overrides:
-        if override.feature_id == feature_id:
-            edges += [override.starts_at, override.ends_at]
-    return min([edge for edge in edges if edge is not None and edge > at], default=None)

@@ -16,9 +16,10 @@ from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.model import CapScope, Interval, MeteredTerms, Noun, Offer, Versions
 from policies.period import Period
+from policies.snapshot import Snapshot
 from policies.subscription import Phase, Subscription
 
 
@@ -91,7 +92,7 @@ def facts(snapshot: Snapshot, offer: Offer, right: Right, at: datetime) -> Facts
     """What a decision on this right stands on, and no more."""
     terms = right.terms if isinstance(right.terms, MeteredTerms) else None
     tags = tuple(sorted({tag for guard in offer.guards for tag in guard.tags}))
-    held = entitlement.stood_on(snapshot, at)
+    held = snapshot.stood_on(at)
     return Facts(
         catalog=offer.hash,
         plan_id=right.plan.plan_id if right.plan else None,

@@ -15,9 +15,10 @@ import msgspec
 from policies import entitlement, errors, limits, logged, model, quantity, subscription
 from policies.decision import Decision
 from policies.engine import Engine
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.logged import Answered, Logged, Unlike
 from policies.model import Catalog, Noun, Offer
+from policies.snapshot import Snapshot
 from policies.subscription import Phase
 
 Direction = Literal["denied", "allowed", "reason"]
@@ -194,7 +195,7 @@ def moved(snapshot: Snapshot, offer: Offer, at: datetime) -> Snapshot:
 
     Add-ons that the catalog does not have are gone; a tenant whose plan is gone has no subscription.
     """
-    held = entitlement.stood_on(snapshot, at)
+    held = snapshot.stood_on(at)
     if held is None:
         return snapshot
     standing = subscription.phase_at(held, at)

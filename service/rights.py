@@ -11,8 +11,9 @@ from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.model import Offer
+from policies.snapshot import Snapshot
 from store.accounts import Account, CapMove
 from store.reading import Want
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from policies.entitlement import Snapshot
 from policies.moving import Targets
+from policies.snapshot import Snapshot
 from store import audit, postgres, snapshot_source, subscriptions
 from store.queries import Queries
 from store.subscriptions import Rewritten

@@ -8,10 +8,11 @@ import msgspec
 
 from policies import balance, limits, rollover
 from policies.balance import Levels
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.model import MeteredTerms
 from policies.period import Period
 from policies.rollover import Counted
+from policies.snapshot import Snapshot
 from store import keyspace, postgres, queries
 
 sql = queries.Queries("past")

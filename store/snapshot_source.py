@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from policies import errors, limits
-from policies.entitlement import Snapshot
+from policies.snapshot import Snapshot
 from store import keyspace, postgres, queries
 from store.conversation import Command
 from store.link import Link, RedisAwayError

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from policies import errors, limits
-from policies.entitlement import Snapshot
+from policies.snapshot import Snapshot
 from store import postgres, queries
 from store.counters import Counters
 from store.link import Link, RedisAwayError

@@ -21,9 +21,10 @@ from policies import decide, entitlement, logged, model
 from policies.balance import Levels
 from policies.decide import Request
 from policies.engine import Engine
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.logged import Logged
 from policies.model import Catalog, MeteredTerms
+from policies.snapshot import Snapshot
 from policies.subscription import Phase, Subscription
 from scripts.benchmarks import figure
 from scripts.benchmarks.figure import Figure, Settings

@@ -10,8 +10,9 @@ import msgspec
 from policies import buckets, decide, entitlement, errors, quantity, rollover
 from policies.balance import Levels
 from policies.buckets import Bucket
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.grant import Grant
+from policies.snapshot import Snapshot
 from service.context import Context
 from service.usecases import carrying, check, levels, tenants
 from store import keyspace
@@ -97,9 +98,9 @@ async def of_tenant(context: Context, tenant_id: str) -> Balances:
 async def accounts_of(context: Context, snapshot: Snapshot, now: datetime) -> list[Account]:
     """Every metered feature that a tenant has a right to, with the counters that its books are made of."""
     offer = check.active_offer(context)
-    versions = await context.catalogs.need(*entitlement.named(snapshot, offer))
+    versions = await context.catalogs.need(*snapshot.named(offer))
     accounts = []
-    for feature_id in entitlement.featured(snapshot, offer, versions):
+    for feature_id in snapshot.featured(offer, versions):
         held = partial(entitlement.resolve, snapshot, offer=offer, versions=versions, feature_id=feature_id)
         right = held(at=now)
         if decide.needs_levels(right):

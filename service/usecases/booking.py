@@ -9,10 +9,11 @@ import msgspec
 from policies import balance, limits, meter, period
 from policies.allowance import Allowance
 from policies.decide import Request
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.grant import Grant
 from policies.model import Cap, Feature, Interval, MeteredTerms
 from policies.period import Period
+from policies.snapshot import Snapshot
 from policies.usage import Usage
 from service.rights import Place, Standing
 from service.usecases import carrying

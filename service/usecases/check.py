@@ -11,8 +11,9 @@ import msgspec
 from policies import decide, entitlement, errors, quantity
 from policies.decide import Request
 from policies.decision import Decision
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.model import Feature, Offer
+from policies.snapshot import Snapshot
 from service import ids
 from service.context import Context
 from service.rights import Given, Standing
@@ -159,7 +160,7 @@ async def standing_of(context: Context, tenant_id: str, feature_id: str, at: dat
 
 async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id: str, at: datetime) -> Right:
     """The right to a feature, with the plan and add-on versions that it needs."""
-    plans, addons = entitlement.named(snapshot, offer)
+    plans, addons = snapshot.named(offer)
     versions = context.catalogs.known(plans, addons) or await context.catalogs.need(plans, addons)
     return entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
 

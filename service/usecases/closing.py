@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from policies import entitlement, errors, limits, subscription
-from policies.entitlement import Snapshot
+from policies import errors, limits, subscription
 from policies.model import Offer
 from policies.period import Period
 from policies.rating import bill, frozen
+from policies.snapshot import Snapshot
 from policies.subscription import Subscription
 from service.context import Context
 from service.usecases import check, issuing, weighing
@@ -112,7 +112,7 @@ class _Batch:
         by_tenant = {
             one.tenant_id: one for one in (msgspec.json.decode(text, type=Snapshot) for text in texts)
         }
-        named = [entitlement.named(snapshot, self._offer) for snapshot in by_tenant.values()]
+        named = [snapshot.named(self._offer) for snapshot in by_tenant.values()]
         versions = await self._context.catalogs.need(
             {version for plans, _ in named for version in plans},
             {version for _, addons in named for version in addons},

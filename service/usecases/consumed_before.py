@@ -11,7 +11,7 @@ from policies import decide, errors, limits
 from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
-from policies.entitlement import Snapshot
+from policies.snapshot import Snapshot
 from service.context import Context
 from service.usecases import levels, past
 from service.usecases.past import Then

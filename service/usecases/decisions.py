@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from policies import entitlement, errors, logged, quantity
+from policies import errors, logged, quantity
 from policies.balance import Levels
 from policies.compiler.cedar import Reason
 from policies.decision import Decision, Number
@@ -142,7 +142,7 @@ async def rerun(context: Context, decision_id: str, *, only: str | None = None) 
         offer = await catalogs.read_offer(connection, found.facts.catalog)
         if offer is None:
             return _impossible(differences, "catalog", found.facts.catalog)
-        needed = entitlement.named(found.facts.snapshot, offer)
+        needed = found.facts.snapshot.named(offer)
         versions = await catalogs.read_versions(connection, *needed, lines_of=offer.hash)
     gone = sorted((needed[0] - versions.plans.keys()) | (needed[1] - versions.addons.keys()))
     if gone:

@@ -7,9 +7,10 @@ from policies import entitlement, explain, subscription
 from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.explain import Sold
 from policies.model import Offer
+from policies.snapshot import Snapshot
 from service.context import Context
 from service.rights import Standing
 
@@ -38,7 +39,7 @@ async def explained(
 async def _sold(context: Context, standing: Standing, now: datetime) -> Sold:
     offer, snapshot, right = standing.offer, standing.snapshot, standing.right
     higher = _higher(offer, right)
-    plans, addons = entitlement.named(snapshot, offer)
+    plans, addons = snapshot.named(offer)
     beside = tuple(offer.addons.values()) if _runs(snapshot, now) else ()
     known = await context.catalogs.need(plans | set(higher), addons | set(beside))
 
@@ -54,7 +55,7 @@ async def _sold(context: Context, standing: Standing, now: datetime) -> Sold:
 
 def _runs(snapshot: Snapshot, at: datetime) -> bool:
     """Is there a subscription that an add-on could be held by? Nothing holds one beside a fallback plan."""
-    held = entitlement.stood_on(snapshot, at)
+    held = snapshot.stood_on(at)
     return (
         held is not None
         and subscription.phase_at(held, at) is not None

@@ -9,8 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from policies import entitlement, errors, limits, money
-from policies.entitlement import Snapshot
+from policies import errors, limits, money
 from policies.rating import bill, days, frozen, settle
 from policies.rating.bill import Account
 from policies.rating.days import Billed
@@ -18,6 +17,7 @@ from policies.rating.lines import Line
 from policies.rating.overage import Use
 from policies.rating.periods import Rated
 from policies.rating.settle import Payable
+from policies.snapshot import Snapshot
 from policies.subscription import Subscription
 from service.context import Context
 from service.usecases import adjusting, check, issuing, line_view, rated, subscribe, tenants, weighing
@@ -64,7 +64,7 @@ async def of_tenant(context: Context, tenant_id: str) -> Preview:
         snapshot = await snapshot_source.read(connection, tenant_id, now=now, phases=limits.PHASES_BILLED)
     if not snapshot.known:
         raise tenants.unknown(tenant_id)
-    known = Known(snapshot, offer, await context.catalogs.need(*entitlement.named(snapshot, offer)))
+    known = Known(snapshot, offer, await context.catalogs.need(*snapshot.named(offer)))
     held = _held(snapshot, now)
     async with postgres.transaction(context.pool) as connection:
         far = await closing.account(connection, tenant_id, held.id)
@@ -120,7 +120,7 @@ def _lines(account: Account, uses: Sequence[Use], earlier: _Earlier, payable: Pa
 
 
 def _held(snapshot: Snapshot, now: datetime) -> Subscription:
-    held = entitlement.stood_on(snapshot, now) or next(reversed(snapshot.subscriptions), None)
+    held = snapshot.stood_on(now) or next(reversed(snapshot.subscriptions), None)
     if held is None:
         raise subscribe.none(snapshot.tenant_id)
     return held

@@ -11,10 +11,10 @@ from typing import Final, Literal
 import msgspec
 
 from policies import errors, limits, moving, subscription
-from policies.entitlement import Snapshot
 from policies.model import Catalog, Versions
 from policies.moving import Targets
 from policies.rating import bill
+from policies.snapshot import Snapshot
 from policies.subscription import Subscription
 from service.context import Caller, Context
 from store import audit, moves, postgres

@@ -13,9 +13,10 @@ from policies.balance import Levels
 from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.explain import Sold
 from policies.model import MeteredTerms, Offer, Versions
+from policies.snapshot import Snapshot
 from service import ids
 from service.context import Context
 from service.usecases import check
@@ -107,7 +108,7 @@ async def facts(
     if offer is None:
         raise errors.invalid("/at", "No catalog was active at this instant, so nothing could be decided.")
     snapshot = await past.snapshot(connection, tenant_id, feature_id=feature_id, at=at)
-    needed = entitlement.named(snapshot, offer)
+    needed = snapshot.named(offer)
     versions = await catalogs.read_versions(connection, *needed, lines_of=offer.hash)
     return Then(at=at, feature_id=feature_id, snapshot=snapshot, offer=offer, versions=versions)
 

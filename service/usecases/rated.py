@@ -9,11 +9,12 @@ from datetime import datetime
 import msgspec
 
 from policies import entitlement, period
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.model import MeteredTerms, Offer, Versions
 from policies.rating.bill import Account
 from policies.rating.overage import Use
 from policies.rating.periods import Rated, Resolve
+from policies.snapshot import Snapshot
 from policies.subscription import Subscription
 from service.usecases import carrying, levels
 from store import keyspace

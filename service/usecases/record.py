@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 
 from policies import errors, limits, usage
-from policies.entitlement import Snapshot
 from policies.model import Feature, Offer
+from policies.snapshot import Snapshot
 from policies.usage import Refusal, Usage
 from service.context import Context
 from service.rights import Standing

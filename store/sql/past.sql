@@ -3,7 +3,7 @@
 select hash from catalog_activations where activated_at <= %(at)s order by activation desc limit 1;
 
 -- name: snapshot
--- What held of a tenant at an instant, as one JSON document (policies.entitlement.Snapshot): subscriptions as they
+-- What held of a tenant at an instant, as one JSON document (policies.snapshot.Snapshot): subscriptions as they
 -- stand, with the phases that had begun and the one that came next; billing statuses, grants and overrides of that
 -- instant, and those before it by which a period may have carried something; what was written about the tenant by then.
 select jsonb_build_object(

@@ -1,5 +1,5 @@
 -- name: snapshots
--- All that a decision needs to know of each of these tenants, as JSON (policies.entitlement.Snapshot).
+-- All that a decision needs to know of each of these tenants, as JSON (policies.snapshot.Snapshot).
 select jsonb_build_object(
   'tenantId', t.tenant_id, 'version', t.snapshot_version, 'known', true,
   'closed', t.closed_at is not null, 'metadata', t.metadata,

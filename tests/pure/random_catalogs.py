@@ -8,7 +8,6 @@ from policies import limits, model
 from policies.compiler import guards
 from policies.compiler.findings import Findings
 from policies.engine import Facts
-from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.model import (
     AddonVersion,
@@ -21,6 +20,7 @@ from policies.model import (
     StaticTerms,
 )
 from policies.override import Override
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
 

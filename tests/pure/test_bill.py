@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import entitlement, money
-from policies.entitlement import Snapshot
 from policies.errors import ConflictError
 from policies.model import Rollover, Tier
 from policies.period import Period
 from policies.rating import bill, overage
 from policies.rating.overage import Use
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact
 from tests.pure import plans, selling
 from tests.pure.selling import DAY, START, lived, metered, plan

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from policies import balance, buckets, grant, period, rollover
 from policies.balance import Levels
-from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.period import Period
 from policies.rollover import Counted, Link
+from policies.snapshot import Snapshot
 from tests.pure import plans
 
 NOW, DAY = plans.NOW, timedelta(days=1)

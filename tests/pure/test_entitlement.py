@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import entitlement
-from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.model import AddonVersion, Cap, Feature, StaticTerms
 from policies.override import Override
 from policies.period import Period
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
 

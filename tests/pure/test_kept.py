@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from policies import limits
-from policies.entitlement import Snapshot
+from policies.snapshot import Snapshot
 from service import last_known
 from service.last_known import LastKnown
 from service.rights import Rights, Standing

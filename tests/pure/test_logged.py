@@ -11,11 +11,11 @@ from policies import decide, entitlement, logged
 from policies.balance import Levels
 from policies.decide import Request
 from policies.engine import Engine
-from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.logged import Logged, Unlike
 from policies.model import Guard
 from policies.override import Override
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, Phase, Subscription
 from tests.pure import plans
 

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from policies import balance, buckets, entitlement, grant, moving, subscription
 from policies.balance import Levels
 from policies.buckets import Bucket
-from policies.entitlement import Right, Snapshot
+from policies.entitlement import Right
 from policies.errors import ConflictError
 from policies.grant import Grant
 from policies.model import MeteredTerms, PlanVersion
 from policies.moving import Targets
+from policies.snapshot import Snapshot
 from tests.pure import plans
 
 T0 = datetime(2028, 1, 31, 9, 30, tzinfo=UTC)

@@ -11,10 +11,10 @@ from policies import decide, entitlement, limits, logged, model, replay
 from policies.balance import Levels
 from policies.decide import Request
 from policies.engine import Engine
-from policies.entitlement import Snapshot
 from policies.logged import Logged
 from policies.model import AddonVersion, BooleanTerms, Cap, Guard
 from policies.replay import Replay
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
 from tests.pure.plans import NOW

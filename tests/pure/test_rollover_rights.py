@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import entitlement, rollover
-from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.model import AddonVersion, Rollover
 from policies.override import Override
 from policies.rollover import Counted
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, HeldAddon, Phase, Subscription
 from tests.pure import plans
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import entitlement, money
-from policies.entitlement import Snapshot
 from policies.model import Tier
 from policies.period import Period
 from policies.rating import bill, days, frozen, overage, settle, words
 from policies.rating.overage import Use
 from policies.rating.settle import Payable
+from policies.snapshot import Snapshot
 from tests.pure import plans, selling
 from tests.pure.selling import DAY, START, addon, lived, metered, plan
 

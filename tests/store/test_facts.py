@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from policies import grant, limits, override, subscription
-from policies.entitlement import Snapshot
 from policies.grant import Grant
 from policies.model import AddonVersion, MeteredTerms
 from policies.override import Override
+from policies.snapshot import Snapshot
 from policies.subscription import BillingFact, HeldAddon
 from service import wiring
 from service.context import Context
