@@ -4,7 +4,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any
 
 import msgspec
 
@@ -14,7 +14,6 @@ from store.queries import Queries
 
 _SQL = Queries("api_keys")
 _FRESH = timedelta(seconds=limits.KEY_SECONDS)
-_NOTHING: Final[tuple[bytes, None]] = (b"", None)
 _LAST_KNOWN = timedelta(hours=limits.LAST_KNOWN_HOURS)
 
 
@@ -49,7 +48,7 @@ class KeyRing:
         self._pool = pool
         self._alive = alive
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._shown: dict[Hashable, tuple[bytes, _Known]] = {}
+        self._shown: dict[Hashable, tuple[bytes, _Known, Any]] = {}
 
     async def find(self, digest: bytes, *, now: datetime) -> ApiKey | None:
         """The key whose secret has this sha256, in whatever state; None if there is none.
@@ -65,19 +64,25 @@ class KeyRing:
                 return await self._look_up(digest, now)
         return known.key
 
-    def recall(self, shown: Hashable, *, now: datetime) -> ApiKey | None:
-        """The key that was shown in just this way before, as long as `find` would not look it up again."""
-        digest, known = self._shown.get(shown, _NOTHING)
-        if known is None or self._known.get(digest) is not known or abs(now - known.tried_at) >= _FRESH:
-            return None
-        return known.key
+    def recall(self, shown: Hashable, *, now: datetime) -> tuple[ApiKey, Any] | None:
+        """The key that was shown in just this way before, as long as `find` would not look it up again.
 
-    def keep(self, shown: Hashable, digest: bytes) -> None:
+        Beside it stands what was made of it then.
+        """
+        found = self._shown.get(shown)
+        if found is None:
+            return None
+        digest, known, made = found
+        if self._known.get(digest) is not known or abs(now - known.tried_at) >= _FRESH:
+            return None
+        return known.key, made
+
+    def keep(self, shown: Hashable, digest: bytes, made: Any) -> None:
         """Remembers how a key that was found came: the headers as they were, so that none is hashed again."""
         if len(self._shown) >= self._alive:
             self._shown.clear()
         if (known := self._known.get(digest)) is not None:
-            self._shown[shown] = (digest, known)
+            self._shown[shown] = (digest, known, made)
 
     def forget(self, key_id: str) -> None:
         """Makes this process look the key up again: it was changed here."""

@@ -65,6 +65,10 @@ class Counters:
         """
         return self._reader.read(wants)
 
+    def read_one(self, want: Want) -> Awaitable[Levels]:
+        """The levels of one tenant, as `read`."""
+        return self._reader.read_one(want)
+
     async def record(self, events: Sequence[Recording], *, now: datetime) -> list[RecordStatus]:
         """Records events of any shards: a script call per shard and limits.SCRIPT_BATCH events, all at once.
 

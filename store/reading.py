@@ -63,6 +63,7 @@ class Reads:
         self.durable = False
         self._wants: dict[Want, _Packed] = {}
         self._callers: list[tuple[Sequence[Want], asyncio.Future[list[Levels]]]] = []
+        self._of_one: list[tuple[Want, asyncio.Future[Levels]]] = []
         self._shards: dict[int, int] = {}
         self._tenants: dict[str, int] = {}
 
@@ -81,6 +82,14 @@ class Reads:
                 self._wants[want] = packed(want)
         future: asyncio.Future[list[Levels]] = asyncio.get_running_loop().create_future()
         self._callers.append((wants, future))
+        return future
+
+    def join_one(self, want: Want) -> asyncio.Future[Levels]:
+        """The same for a caller who waits for one."""
+        if want not in self._wants:
+            self._wants[want] = packed(want)
+        future: asyncio.Future[Levels] = asyncio.get_running_loop().create_future()
+        self._of_one.append((want, future))
         return future
 
     def pack(self, run_id: str) -> tuple[bytes, int]:
@@ -107,20 +116,28 @@ class Reads:
     def deliver(self, run_id: str, values: list[Any]) -> None:
         """Gives every caller what it wants, or says which of it cannot be believed."""
         found = self._read(run_id.encode(), values)
-        for wants, future in self._callers:
-            if future.done():
+        for want, one in self._of_one:
+            if not one.done():
+                read = found[want]
+                if isinstance(read, Levels):
+                    one.set_result(read)
+                else:
+                    one.set_exception(read)
+        for wants, several in self._callers:
+            if several.done():
                 continue
             levels = [found[want] for want in wants]
-            for one in levels:
-                if not isinstance(one, Levels):
-                    future.set_exception(one)
+            for each in levels:
+                if not isinstance(each, Levels):
+                    several.set_exception(each)
                     break
             else:
-                future.set_result(levels)  # type: ignore[arg-type]  # the loop has seen each of them
+                several.set_result(levels)  # type: ignore[arg-type]  # the loop has seen each of them
 
     def fail(self, error: RedisAwayError) -> None:
         """Tells every caller."""
-        for _, future in self._callers:
+        futures: list[asyncio.Future[Any]] = [future for _, future in self._callers]
+        for future in (*futures, *(future for _, future in self._of_one)):
             if not future.done():
                 future.set_exception(error)
 
@@ -149,12 +166,20 @@ class Reader:
 
         Errors: FenceClosedError if any shard among them is closed, RedisAwayError.
         """
+        return self._errand(wants).join(wants)
+
+    def read_one(self, want: Want) -> "asyncio.Future[Levels]":
+        """The levels of one, as `read`."""
+        return self._errand((want,)).join_one(want)
+
+    def _errand(self, wants: Sequence[Want]) -> Reads:
+        """The one that waits, if these may join it, else another behind it."""
         if not self._link.may_grow(self._open, self._open.lacks(wants)):
             # What is sent by others meanwhile stands between: a later read must come behind it.
             self._open = Reads()
             self._open.weight += self._open.lacks(wants)
             self._link.enqueue(self._open)
-        return self._open.join(wants)
+        return self._open
 
 
 @functools.lru_cache(maxsize=limits.WANTS_ALIVE)

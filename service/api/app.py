@@ -1,6 +1,6 @@
 """The route table made into a Litestar application."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -79,6 +79,9 @@ ROUTERS: Final[tuple[Routes, ...]] = (
 class Metergate(Litestar):
     """A Litestar whose every answer, also where no route matched, has a request id and is measured."""
 
+    direct: Mapping[str, direct.Route]
+    """What does not wait for the framework, by path."""
+
     async def __call__(
         self,
         scope: Scope | LifeSpanScope,
@@ -90,7 +93,7 @@ class Metergate(Litestar):
             await super().__call__(scope, receive, send)
             return
         http = cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send)
-        route = self.state.direct.get(http[0]["path"])
+        route = self.direct.get(http[0]["path"])
         if route is not None and http[0]["method"] == route.method:
             await direct.serve(route, self.state.context, *http, measures=self.state.telemetry)
         else:
@@ -107,20 +110,20 @@ def make_app(
     """
     table = [*routes, *(route for router in ROUTERS for route in router)]
     _all_declared(table)
-    return Metergate(
+    app = Metergate(
         route_handlers=table,
         guards=[auth.guard],
         dependencies=given.DEPENDENCIES,
         exception_handlers=problems.HANDLERS,
         lifespan=[_lifespan(config or configuration.read()) if context is None else _given(context)],
-        state=State(
-            {"telemetry": measures(), "routes": tuple(table), "direct": direct.table(table)}, deep_copy=False
-        ),
+        state=State({"telemetry": measures(), "routes": tuple(table)}, deep_copy=False),
         openapi_config=None,  # openapi.py makes the description when it is asked for
         logging_config=None,
         request_max_body_size=None,  # decode.read bounds what it reads
         debug=False,
     )
+    app.direct = direct.table(table)
+    return app
 
 
 def _all_declared(table: Iterable[HTTPRouteHandler]) -> None:

@@ -8,7 +8,7 @@ Every route says what it needs, or the application does not start::
 The guard runs before anything else of the route, so a body is never read for a caller without a key.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -70,9 +70,10 @@ async def authorize(scope: HTTPScope, context: Context, scopes: frozenset[str]) 
     Errors: UnauthorizedError for no key or one that does not hold; ForbiddenError names the scope that lacks.
     """
     name = exchange.request_id(scope)
-    shown = tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
-    caller = await keys.authenticate(context, secret(shown), shown=shown, request_id=name)
-    return _allowed(caller, scopes)
+    carried = secret([header for header in scope["headers"] if header[0] in _CREDENTIALS])
+    caller = await keys.authenticate(context, carried, shown=_shown(scope), request_id=name)
+    require(caller, scopes)
+    return caller
 
 
 def recognize(scope: HTTPScope, context: Context, scopes: frozenset[str]) -> Caller | None:
@@ -80,14 +81,18 @@ def recognize(scope: HTTPScope, context: Context, scopes: frozenset[str]) -> Cal
 
     Errors: ForbiddenError.
     """
-    shown = tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
-    caller = keys.recognize(context, shown, request_id=exchange.request_id(scope))
-    return None if caller is None else _allowed(caller, scopes)
-
-
-def _allowed(caller: Caller, scopes: frozenset[str]) -> Caller:
-    require(caller, scopes)
+    caller = keys.recognize(context, _shown(scope), request_id=exchange.request_id(scope))
+    if caller is not None:
+        require(caller, scopes)
     return caller
+
+
+def _shown(scope: HTTPScope) -> Hashable:
+    """The credentials of a request, as they came."""
+    if exchange.each_once(scope):
+        head = exchange.head(scope)
+        return head.get(b"authorization"), head.get(b"x-api-key")
+    return tuple([header for header in scope["headers"] if header[0] in _CREDENTIALS])
 
 
 def require(caller: Caller, scopes: AbstractSet[str]) -> None:

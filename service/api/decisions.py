@@ -69,7 +69,7 @@ async def answer_one(
     body = decode.document(raw, CheckBody)
     auth.own_tenant(caller, body.tenant_id)
     if body.at is None:
-        (decision,) = await check.check(context, (body,))
+        decision = await check.check_one(context, body)
     else:
         auth.require(caller, _PAST)
         decision = await past.decided(context, body, wire.utc(body.at, "/at"))

@@ -74,7 +74,9 @@ async def serve(
         caller = auth.recognize(scope, context, route.needed)
         if caller is None:
             caller = await auth.authorize(scope, context, route.needed)
-        raw = await decode.json_text(scope, receive)
+        raw = decode.at_hand(scope)
+        if raw is None:
+            raw = await decode.json_text(scope, receive)
         body = await route.act(context, caller, raw, exchange.head(scope), measures)
     except Exception as error:  # noqa: BLE001 - the table of problems sorts all of them
         scope["path_template"] = route.path

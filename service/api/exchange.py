@@ -17,6 +17,8 @@ UNMATCHED: Final = "unmatched"
 
 WHOLE: Final = "metergate.whole"
 """An extension of ASGI that our server offers: takes an answer's head and body as the bytes that go out."""
+BODY: Final = "metergate.body"
+"""Another: gives the body of a request that is here already, as most are; else None, and it is received."""
 
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -33,15 +35,21 @@ def head(scope: HTTPScope) -> Mapping[bytes, bytes]:
     return found
 
 
+def each_once(scope: HTTPScope) -> bool:
+    """Whether no header stands twice, so that `head` has all of them."""
+    return bool(scope["state"]["once"])
+
+
 def enter(scope: HTTPScope) -> str:
     """Begins a request: what the functions above tell is known from here on. Gives its id."""
-    found = dict(reversed(list(scope["headers"])))
+    headers = list(scope["headers"])
+    found = dict(reversed(headers))
     sent = found.get(b"x-request-id")
     name = None if sent is None else sent.decode("latin-1")
     if name is None or not _ID.fullmatch(name):
         name = ids.REQUESTS.new()
     state = scope.setdefault("state", {})
-    state["head"], state["request_id"] = found, name
+    state["head"], state["request_id"], state["once"] = found, name, len(found) == len(headers)
     return name
 
 

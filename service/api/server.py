@@ -62,7 +62,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._forget_head()
         super().on_headers_complete()
         # The cycle holds the scope, so this must not hold the cycle: else only the collector frees them.
-        offered: Any = {exchange.WHOLE: partial(_answer_whole, weakref.ref(self.cycle))}
+        cycle = weakref.ref(self.cycle)
+        offered: Any = {
+            exchange.WHOLE: partial(_answer_whole, cycle),
+            exchange.BODY: partial(_whole_body, cycle),
+        }
         self.scope["extensions"] = offered
 
     def _await_head(self) -> None:
@@ -75,6 +79,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._overdue is not None:
             self._overdue.cancel()
             self._overdue = None
+
+
+def _whole_body(answering: weakref.ref[RequestResponseCycle]) -> bytes | None:
+    """The body, if all of it is here and nobody was held up while it came; nothing is taken away."""
+    cycle = answering()
+    if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
+        return None
+    return None if cycle.waiting_for_100_continue or cycle.flow.read_paused else bytes(cycle.body)
 
 
 def _answer_whole(answering: weakref.ref[RequestResponseCycle], head: bytes, body: bytes) -> bool:

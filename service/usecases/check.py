@@ -54,7 +54,7 @@ class Question(Protocol):
     def explain(self) -> bool: ...  # noqa: D102
 
 
-class _Case(msgspec.Struct):
+class _Case(msgspec.Struct, gc=False):
     """A question on its way to an answer."""
 
     question: Question
@@ -111,6 +111,28 @@ async def check(
             read = found[place] if found is not None else None
             decisions[place] = await _explained(context, case, read, decisions[place])
     return decisions
+
+
+async def check_one(context: Context, question: Question) -> Decision:
+    """As `check` of one question of now: by a shorter way where all that it is made of is at hand.
+
+    Errors: as `check`.
+    """
+    now = context.clock.now()
+    standing = _at_hand(context, active_offer(context), question, now)
+    if standing is None:
+        return (await check(context, (question,), at=now))[0]
+    case = _case(standing, question, 0, whole)
+    try:
+        found = await context.counters.read_one(case.want)
+    except (RedisAwayError, FenceClosedError):
+        decision, read = _degraded(context, case, now, noted=True), None
+    else:
+        _remember(context, case, found, now)
+        if _is_outdated((case,), (found,)):
+            return (await check(context, (question,), at=now))[0]
+        decision, read = _decided(context, case, found, now, degraded=False, noted=True), found
+    return await _explained(context, case, read, decision) if question.explain else decision
 
 
 async def entitlements(
@@ -172,14 +194,17 @@ def _warm_cases(
     offer = active_offer(context)
     cases = []
     for place, question in enumerate(questions):
-        snapshot = context.snapshots.cached(question.tenant_id)
-        if snapshot is None:
-            return None
-        standing = context.rights.get(snapshot, offer, question.feature_id, now)
+        standing = _at_hand(context, offer, question, now)
         if standing is None:
             return None
         cases.append(_case(standing, question, place, pointer))
     return cases
+
+
+def _at_hand(context: Context, offer: Offer, question: Question, now: datetime) -> Standing | None:
+    """The standing that this process knows; what Redis says may be newer."""
+    snapshot = context.snapshots.cached(question.tenant_id)
+    return None if snapshot is None else context.rights.get(snapshot, offer, question.feature_id, now)
 
 
 async def _cases(
@@ -259,9 +284,13 @@ async def _read(context: Context, cases: Sequence[_Case], now: datetime) -> list
     except (RedisAwayError, FenceClosedError):
         return None
     for case, got in zip(cases, found, strict=True):
-        if case.standing.remembered:
-            context.last_known.keep(case.want, got.values, now)
+        _remember(context, case, got, now)
     return found
+
+
+def _remember(context: Context, case: _Case, found: Levels, now: datetime) -> None:
+    if case.standing.remembered:
+        context.last_known.keep(case.want, found.values, now)
 
 
 def _is_outdated(cases: Sequence[_Case], found: Sequence[Levels]) -> bool:

@@ -145,8 +145,11 @@ async def page(context: Context, *, tenant_id: str | None, after: str, limit: in
 def recognize(context: Context, shown: Hashable, *, request_id: str) -> Caller | None:
     """Who showed this before, if it was found to hold so lately that nothing has to be looked up."""
     now = context.clock.now()
-    key = context.keys.recall(shown, now=now)
-    return None if key is None or _dead(key, now) is not None else _caller(key, request_id)
+    found = context.keys.recall(shown, now=now)
+    if found is None or _dead(found[0], now) is not None:
+        return None
+    before: Caller = found[1]
+    return msgspec.structs.replace(before, request_id=request_id)
 
 
 async def authenticate(
@@ -165,9 +168,10 @@ async def authenticate(
         raise errors.UnauthorizedError("There is no such key.")
     if (dead := _dead(key, now)) is not None:
         raise errors.UnauthorizedError(dead)
+    caller = _caller(key, request_id)
     if shown is not None:
-        context.keys.keep(shown, digest)
-    return _caller(key, request_id)
+        context.keys.keep(shown, digest, caller)
+    return caller
 
 
 def _caller(key: ApiKey, request_id: str) -> Caller:

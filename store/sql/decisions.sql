@@ -1,8 +1,9 @@
 -- name: insert
--- A batch; what a repeated attempt brings again is there already.
+-- A batch; what a repeated attempt brings again is there already. The bodies go as they are: as the text of an
+-- array each quote in them would be escaped.
 insert into decisions (tenant_id, as_of, decision_id, feature_id, outcome, reason, weight, body)
 select * from unnest(%(tenants)s::text[], %(instants)s::timestamptz[], %(ids)s::text[], %(features)s::text[],
-  %(outcomes)s::text[], %(reasons)s::text[], %(weights)s::integer[], %(bodies)s::json[])
+  %(outcomes)s::text[], %(reasons)s::text[], %(weights)s::integer[], %(bodies)b::text[]::json[])
 on conflict do nothing;
 
 -- name: page

@@ -34,7 +34,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def test_the_routes_that_are_asked_most_are_direct():
-    assert sorted(make_app(NOWHERE).state.direct) == sorted([*PATHS, "/v1/consume", "/v1/reservations"])
+    assert sorted(make_app(NOWHERE).direct) == sorted([*PATHS, "/v1/consume", "/v1/reservations"])
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -231,6 +231,10 @@ async def test_answers_over_one_connection_are_those_of_http(both, addresses, ma
     told = await asyncio.to_thread(spoken, address, asked + b"\r\n\r\n", rest, pause_s=0.2)
     assert told.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
+    whole = request(secret)
+    slow = await asyncio.to_thread(spoken, address, whole[:-20], whole[-20:], pause_s=0.05)
+    assert slow.startswith(b"HTTP/1.1 200 OK")
+
     bad = await asyncio.to_thread(spoken, address, request(secret, body=b"{") + request(secret))
     assert bad.startswith(b"HTTP/1.1 400")
     assert bad.count(b"HTTP/1.1 200 OK") == 1

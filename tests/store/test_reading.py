@@ -24,8 +24,10 @@ async def calls(context: Context, command: str) -> int:
 async def test_callers_that_want_the_same_share_one_read(counting: Context):
     await statuses(counting, event(1, 40))
     before = await calls(counting, "hmget"), await calls(counting, "hget")
-    found = await asyncio.gather(*(counting.counters.read([TOKENS]) for _ in range(32)))
+    alone = [counting.counters.read_one(TOKENS) for _ in range(16)]
+    found = await asyncio.gather(*(counting.counters.read([TOKENS]) for _ in range(16)))
     assert {read.values for (read,) in found} == {(40, 0, 0)}
+    assert {read.values for read in await asyncio.gather(*alone)} == {(40, 0, 0)}
     assert (await calls(counting, "hmget"), await calls(counting, "hget")) == (before[0] + 1, before[1] + 1)
 
 
@@ -52,8 +54,10 @@ async def test_a_closed_shard_closes_nobody_elses(counting: Context):
     other = Want("other", TOKENS.fields)
     await counting.counters.link.send([("DEL", keyspace.fence(keyspace.shard_of("acme")))])
     mine, theirs, both = (counting.counters.read(wants) for wants in ([TOKENS], [other], [other, TOKENS]))
-    assert (await theirs)[0].values == (0, 0, 0)
-    for closed in (mine, both):
+    alone, open_one = counting.counters.read_one(TOKENS), counting.counters.read_one(other)
+    assert (await theirs)[0] == await open_one
+    assert (await open_one).values == (0, 0, 0)
+    for closed in (mine, both, alone):
         with pytest.raises(FenceClosedError):
             await closed
 
