@@ -13,8 +13,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from jobs.context import JobContext
 from jobs.schedule import JOBS, Job
 from policies import errors, limits
-from service import wiring
-from service.clock import Clock, SystemClock
+from service import moved_clock, wiring
+from service.clock import Clock
 from service.config import Config
 from store import postgres
 from store.link import RedisAwayError
@@ -36,22 +36,24 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         answer_s=limits.WORKER_ANSWER_S,
     )
     link = wiring.open_link(config, timeout_s=limits.WORKER_REDIS_TIMEOUT_S)
-    clock = clock or SystemClock()
-    uses = wiring.put_together(config, clock, pool, link)
     try:
-        yield JobContext(
-            config=config,
-            clock=clock,
-            pool=pool,
-            link=link,
-            counters=uses.counters,
-            snapshots=uses.snapshots,
-            uses=uses,
-        )
+        async with moved_clock.opened(config, pool) as present:
+            uses = wiring.put_together(config, clock or present, pool, link)
+            try:
+                yield JobContext(
+                    config=config,
+                    clock=uses.clock,
+                    pool=pool,
+                    link=link,
+                    counters=uses.counters,
+                    snapshots=uses.snapshots,
+                    uses=uses,
+                )
+            finally:
+                if uses.payments is not None:
+                    await uses.payments.close()
+                await uses.snapshots.close()
     finally:
-        if uses.payments is not None:
-            await uses.payments.close()
-        await uses.snapshots.close()
         await link.close()
         await pool.close()
 

@@ -79,6 +79,9 @@ BACKDATE_DAYS: Final = 400
 """How far back a subscription may start: a year of history and the month it began in."""
 START_AHEAD_DAYS: Final = 400
 """How far ahead a subscription may be scheduled to start."""
+CLOCK_LAST_YEAR: Final = 2999
+"""How far a clock may be moved, where it may be moved: what lies ahead of it still has a date."""
+
 ANCHOR_YEAR_MIN: Final = 1990
 """The first year of an anchor: period arithmetic is tested from here on."""
 LAST_KNOWN_HOURS: Final = 24

@@ -1,7 +1,7 @@
 """The only reader of time. Everything else takes an instant as an argument (law 8)."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -30,6 +30,17 @@ class FixedClock:
     def now(self) -> datetime:
         """The instant it was set to."""
         return self.at
+
+
+class MovedClock:
+    """The machine's clock and how far it was moved: it goes on from there."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self.ahead = ahead
+
+    def now(self) -> datetime:
+        """The present instant of whoever moved it."""
+        return datetime.now(UTC) + self.ahead
 
 
 def monotonic_s() -> float:

@@ -11,8 +11,8 @@ import msgspec
 
 from policies import errors, limits
 from policies.engine import Engine, Verdict
-from service import provider
-from service.clock import Clock, SystemClock
+from service import moved_clock, provider
+from service.clock import Clock
 from service.config import Config
 from service.context import Context
 from service.decision_log import DecisionLog
@@ -69,7 +69,23 @@ async def open_context(
         connection_s=patience.postgres_s,
         answer_s=patience.pulse_s,
     )
-    context = put_together(config, clock or SystemClock(), pool, redis)
+    try:
+        async with (
+            moved_clock.opened(config, pool) as present,
+            _kept_up(config, clock or present, pool, redis) as context,
+        ):
+            yield context
+    finally:
+        await redis.close()
+        await pool.close()
+
+
+@asynccontextmanager
+async def _kept_up(
+    config: Config, clock: Clock, pool: postgres.Pool, redis: link.Link
+) -> AsyncIterator[Context]:
+    """The parts on these connections, and what goes on beside the requests."""
+    context = put_together(config, clock, pool, redis)
     tasks: list[asyncio.Task[None]] = []
     try:
         await _refresh(context)
@@ -82,14 +98,17 @@ async def open_context(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await incidents.tell_tips(pool, redis.tips, now=context.clock.now())
-        await context.decisions.close()
-        if context.payments is not None:
-            await context.payments.close()
-        if context.committer is not None:
-            await context.committer.close()
-        await context.snapshots.close()
-        await redis.close()
-        await pool.close()
+        await _close(context)
+
+
+async def _close(context: Context) -> None:
+    """What stands on the connections."""
+    await context.decisions.close()
+    if context.payments is not None:
+        await context.payments.close()
+    if context.committer is not None:
+        await context.committer.close()
+    await context.snapshots.close()
 
 
 def open_link(config: Config, *, timeout_s: float = limits.REDIS_TIMEOUT_S, replicas: int = 0) -> link.Link:

@@ -148,6 +148,13 @@ create table catalog_activations (
   moves            jsonb not null default '{}'     -- plan or add-on id -> now or renewal; all others were kept
 );
 
+-- How far the service's clock was moved, for all processes of an instance that lets it be moved (R41).
+create table moved_clock (
+  only_row         boolean primary key default true check (only_row),
+  ahead_us         bigint not null                 -- microseconds past the machines' clocks
+);
+insert into moved_clock (ahead_us) values (0);
+
 -- Who may ask ------------------------------------------------------------------------------------------
 
 create table api_keys (

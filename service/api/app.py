@@ -29,6 +29,7 @@ from service.api import (
     invoices,
     keys,
     metrics,
+    moved_clock,
     openapi,
     overrides,
     payment_notices,
@@ -108,14 +109,16 @@ def make_app(
     `routes` are served beside those of ROUTERS.
     Errors: ConfigError when it must read the environment and that does not describe an instance.
     """
+    settings = context.config if context is not None else config or configuration.read()
     table = [*routes, *(route for router in ROUTERS for route in router)]
+    table += moved_clock.ROUTES if settings.test_clock else ()
     _all_declared(table)
     app = Metergate(
         route_handlers=table,
         guards=[auth.guard],
         dependencies=given.DEPENDENCIES,
         exception_handlers=problems.HANDLERS,
-        lifespan=[_lifespan(config or configuration.read()) if context is None else _given(context)],
+        lifespan=[_lifespan(settings) if context is None else _given(context)],
         state=State({"telemetry": measures(), "routes": tuple(table)}, deep_copy=False),
         openapi_config=None,  # openapi.py makes the description when it is asked for
         logging_config=None,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from importlib import metadata
 from typing import Final, Literal, cast
 
@@ -50,6 +51,8 @@ class Ready(wire.Answer, frozen=True):
     embedded: bool
     catalog: str | None
     """The hash of the active one."""
+    test_clock: datetime | None
+    """What the service's clock says where it may be moved; null where it is the machine's."""
     versions: dict[str, str]
 
 
@@ -156,6 +159,7 @@ async def ready(context: NamedDependency[Context], telemetry: NamedDependency[Te
         durability=context.config.durability,
         embedded=context.config.embedded,
         catalog=context.catalogs.active.hash if context.catalogs.active else None,
+        test_clock=context.clock.now() if context.config.test_clock else None,
         versions={"metergate": VERSION, "redis": context.counters.link.version},
     )
     return Response(

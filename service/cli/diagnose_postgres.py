@@ -9,7 +9,8 @@ from psycopg import conninfo
 from service.cli import diagnosis
 from service.cli.diagnosis import PATIENCE_S, Diagnosis, ok, warning, wrong
 from service.clock import Clock
-from store import catalogs, migrate, probes
+from service.config import Config
+from store import catalogs, migrate, moved_clock, probes
 
 PART: Final = "postgres"
 OLDEST: Final = 15
@@ -29,14 +30,15 @@ _KEEPS: Final = {
 }
 
 
-def examine(url: str, clock: Clock) -> Iterator[Diagnosis]:
+def examine(config: Config, clock: Clock) -> Iterator[Diagnosis]:
     """Line by line; the first one that is wrong may be the last."""
+    url = config.database_url
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=PATIENCE_S) as connection:
             yield _version(connection.info)
             yield from _settings(connection)
             yield _clock(connection, clock)
-            yield from _content(connection)
+            yield from _content(connection, config)
     except psycopg.Error as error:
         yield wrong(PART, _away(url, error))
 
@@ -73,7 +75,7 @@ def _clock(connection: psycopg.Connection, clock: Clock) -> Diagnosis:
     return diagnosis.clock(PART, theirs=theirs, ours=clock.now())
 
 
-def _content(connection: psycopg.Connection) -> Iterator[Diagnosis]:
+def _content(connection: psycopg.Connection, config: Config) -> Iterator[Diagnosis]:
     try:
         pending = migrate.pending(connection)
     except migrate.MigrationError as error:
@@ -83,6 +85,8 @@ def _content(connection: psycopg.Connection) -> Iterator[Diagnosis]:
         yield wrong("schema", f"The database lacks migration {pending[0].version}; run `metergate migrate`.")
         return
     yield ok("schema", "The database is at this version.")
+    if _one(connection, moved_clock.sql.ahead) != (0,) and not config.test_clock:
+        yield wrong("clock", "This database was written by a clock that was moved ahead. Use another one.")
     active = connection.execute(catalogs.sql.active_hash).fetchone()
     if active is None:
         yield wrong("catalog", "No catalog is active; run `metergate catalog publish`.")

@@ -58,7 +58,9 @@ def examine(data: Path | None, clock: Clock) -> Iterator[Diagnosis]:
         yield warning(_VARIABLES, "The servers were not asked; mend the variables first.")
         return
     yield ok(_VARIABLES, f"{_source(data)} Durability: {config.durability}.")
-    yield from diagnose_postgres.examine(config.database_url, clock)
+    if config.test_clock:
+        yield warning(_VARIABLES, "METERGATE_TEST_CLOCK is on: who may operate may move the time.")
+    yield from diagnose_postgres.examine(config, clock)
     yield from diagnose_redis.examine(config, clock)
     yield from diagnose_payments.examine(config)
 

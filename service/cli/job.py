@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,7 +11,8 @@ import msgspec
 from jobs import worker
 from jobs.schedule import JOBS, Job
 from service.cli import session, settings, show
-from service.cli.group import Group
+from service.cli.group import CannotRunError, Group
+from service.clock import FixedClock
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,16 +42,19 @@ def list_jobs(*, as_json: bool) -> None:
 
 @job.command("run")
 @click.argument("name", type=click.Choice([each.name for each in JOBS]))
+@click.option("--at", type=click.DateTime(), help="As if it were then (UTC), where METERGATE_TEST_CLOCK=1.")
 @settings.data_option
 @show.json_option
-def run_job(*, name: str, data: Path | None, as_json: bool) -> None:
+def run_job(*, name: str, at: datetime | None, data: Path | None, as_json: bool) -> None:
     """Run the job NAME once, now, and say what it did."""
     (wanted,) = (each for each in JOBS if each.name == name)
     config = settings.read(data)
+    if at is not None and not config.test_clock:
+        raise CannotRunError("--at is for an instance that is there to be tried: METERGATE_TEST_CLOCK=1.")
     session.need_database(config)
 
     async def ran() -> str:
-        async with worker.open_context(config) as context:
+        async with worker.open_context(config, FixedClock(at.replace(tzinfo=UTC)) if at else None) as context:
             return await worker.run_job(wanted, context)
 
     told = _Told(name=name, done=session.run(ran))
