@@ -120,7 +120,7 @@ def _numbered(statement: str) -> str:
     def number(found: re.Match[str]) -> str:
         return f"${names.setdefault(found[1], len(names) + 1)}"
 
-    return re.sub(r"%\((\w+)\)s", number, statement).replace("%%", "%").rstrip(";")
+    return re.sub(r"%\((\w+)\)[sb]", number, statement).replace("%%", "%").rstrip(";")
 
 
 def test_billing_statuses_live_through_the_migration_that_makes_them_facts(servers, monkeypatch):
