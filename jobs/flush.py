@@ -16,12 +16,7 @@ async def run(context: JobContext, now: datetime) -> str:
         context.pool, context.link, now=now, rewrite=not context.config.redis_config_forbidden
     )
     done: list[str] = [f"opened {len(opened)} shards"] if opened else []
-    total = flush.Flushed()
-    while True:
-        flushed = await flush.flush_once(context.pool, context.link, now=context.clock.now())
-        total = total.plus(flushed)
-        if not flushed.more:
-            break
+    total = await flush.flush_all(context.pool, context.link, now=context.clock.now)
     await _make_room(context, now)
     await incidents.tell_tips(context.pool, context.link.tips, now=now)
     if total.entries:

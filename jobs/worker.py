@@ -30,7 +30,7 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
     """The connections of a worker."""
     pool = await postgres.open_pool(
         config.database_url,
-        size=4,
+        size=6,
         application="metergate-worker",
         statement_s=limits.WORKER_STATEMENT_S,
         answer_s=limits.WORKER_ANSWER_S,

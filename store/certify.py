@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 from redis import exceptions
 
 from policies import limits
-from store import fitness, flush, holds, incidents, journal, keyspace, postgres, queries
+from store import fitness, flush, holds, incidents, journal, keyspace, postgres, queries, readings
 from store.conversation import Command
 from store.counters import Counters, version_puts
 from store.crash_points import crash_point
@@ -146,7 +146,7 @@ async def _rewrite_file(link: Link) -> None:
 async def _continue_streams(pool: postgres.Pool, guard: Guard, shards: frozenset[int]) -> None:
     """An emptied stream must not give ids at or below its cursor: the flush would pass over such entries."""
     async with postgres.transaction(pool) as connection:
-        cursors = await postgres.rows(connection, flush_sql.cursors, {}, flush.Cursor)
+        cursors = await postgres.rows(connection, flush_sql.cursors, {}, readings.Cursor)
     used = [cursor for cursor in cursors if cursor.shard in shards and cursor.last_id != "0-0"]
     replies = await guard.link.send([("XINFO", "STREAM", keyspace.journal(c.shard)) for c in used])
     commands: list[Command] = []
@@ -231,7 +231,7 @@ async def _open(
 
 async def _still_closed(
     connection: postgres.Connection, link: Link, shards: Sequence[int], run_id: str
-) -> list[flush.Cursor]:
+) -> list[readings.Cursor]:
     """Locks the cursors of the shards, and gives those that are drained and that nobody else has opened."""
     cursors = await _drained(connection, link, shards)
     present, closed = await _closed(link, [cursor.shard for cursor in cursors])
@@ -244,10 +244,12 @@ def _same_run(present: str, run_id: str) -> None:
         raise RedisAwayError("the server changed while it was certified")
 
 
-async def _drained(connection: postgres.Connection, link: Link, shards: Sequence[int]) -> list[flush.Cursor]:
+async def _drained(
+    connection: postgres.Connection, link: Link, shards: Sequence[int]
+) -> list[readings.Cursor]:
     """Locks the cursors, and gives those past which nothing waits in the journals."""
     params = {"shards": list(shards)}
-    cursors = await postgres.rows(connection, flush_sql.wait_for_cursors, params, flush.Cursor)
+    cursors = await postgres.rows(connection, flush_sql.wait_for_cursors, params, readings.Cursor)
     replies = await link.send(
         [("XRANGE", keyspace.journal(c.shard), f"({c.last_id}", "+", "COUNT", 1) for c in cursors]
     )

@@ -6,7 +6,7 @@ commit that keeps the events. A crash before the commit repeats the work, a cras
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,12 +15,12 @@ import psycopg
 from policies import limits
 from store import (
     incidents,
-    journal,
     keeping,
     keyspace,
     postgres,
     quarantine,
     queries,
+    readings,
     repetitions,
     reservations,
     revisions,
@@ -29,18 +29,13 @@ from store.conversation import Command
 from store.crash_points import crash_point
 from store.journal import Entry
 from store.link import Link, RedisAwayError
+from store.readings import Cursor, Reading
 from store.staging import Staged
 
 sql = queries.Queries("flush")
 
-FIRST_COUNT = 2
-"""Entries read of each shard at first; shards that have more are asked for ever more, within the budget."""
-NEXT_COUNT = 16
-"""Where others had more already it begins with as many as they needed, up to this."""
-COUNT_MAX = 256
-GROUP = 16
-"""Shards asked at a time: an entry is at most some 300 kB, so an answer stays within tens of megabytes."""
-
+LANES = 2
+"""Transactions side by side of one flusher that is behind."""
 DRAIN_TRIES = 40
 """How often one shard is flushed, or its flusher waited for, before a caller is told that it is behind."""
 DRAIN_PAUSE_S = 0.05
@@ -50,16 +45,6 @@ log = logging.getLogger("metergate.flush")
 
 class RefusedError(Exception):
     """Postgres refuses what an entry says, and why."""
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """Where a shard's journal stands in Postgres."""
-
-    shard: int
-    last_id: str
-    number: int = 0
-    """Of the entry that was brought over last."""
-    drained_at: datetime | None = None
 
 
 class Flushed(msgspec.Struct, frozen=True):
@@ -82,32 +67,6 @@ class Flushed(msgspec.Struct, frozen=True):
         )
 
 
-class Reading(msgspec.Struct):
-    """Entries of one shard past its cursor; `drained` if there were no others when they were read."""
-
-    cursor: Cursor
-    entries: list[Entry]
-    drained: bool
-
-    @property
-    def last_id(self) -> str:
-        """The id to continue after."""
-        return self.entries[-1].entry_id if self.entries else self.cursor.last_id
-
-    def checked(self, now: datetime) -> incidents.Checked:
-        """What is missing between the entries, and the number of the last."""
-        reach = incidents.Reach(self.cursor.shard, self.cursor.number)
-        return incidents.checked(reach, [(e.entry_id, e.number) for e in self.entries], now=now)
-
-    def halves(self) -> "list[Reading]":
-        """The same in two parts, to be brought over one after the other."""
-        middle = len(self.entries) // 2
-        first = Reading(self.cursor, self.entries[:middle], drained=False)
-        number = first.checked(journal.EPOCH).last
-        behind = msgspec.structs.replace(self.cursor, last_id=first.last_id, number=number)
-        return [first, Reading(behind, self.entries[middle:], self.drained)]
-
-
 async def flush_once(
     pool: postgres.Pool, link: Link, *, now: datetime, shards: Collection[int] = range(keyspace.SHARDS)
 ) -> Flushed:
@@ -116,13 +75,11 @@ async def flush_once(
     `now` is read before the journal is: everything acknowledged before it is in Postgres where a shard was
     read to its end. Errors: UnavailableError, RedisAwayError; nothing is changed then.
     """
-    async with postgres.transaction(pool) as connection:
-        cursors = await postgres.rows(connection, sql.cursors, {}, Cursor)
-    cursors = [cursor for cursor in cursors if cursor.shard in shards]
-    readings = await _read_journals(link, _rotated(cursors, now))
-    full = [reading for reading in readings if reading.entries]
+    cursors = await _cursors(pool, shards, now)
+    read = await readings.read(link, cursors)
+    full = [reading for reading in read if reading.entries]
     crash_point("flush-read")
-    await _mark_idle(pool, readings, now)
+    await _mark_idle(pool, read, now)
     if not full:
         return Flushed()
     try:
@@ -130,8 +87,48 @@ async def flush_once(
     except (psycopg.DataError, psycopg.IntegrityError):
         log.exception("flush: a batch cannot be kept; shard by shard now")
         flushed = await _one_by_one(pool, link, full, now)
-    more = len(readings) < len(cursors) or any(not reading.drained for reading in readings)
+    more = len(read) < len(cursors) or any(not reading.drained for reading in read)
     return msgspec.structs.replace(flushed, more=more and flushed.entries > 0)
+
+
+async def flush_all(pool: postgres.Pool, link: Link, *, now: Callable[[], datetime]) -> Flushed:
+    """Transaction after transaction until nothing is left; where one is not enough, two side by side.
+
+    Each has half of the shards. While the one waits for Postgres, above all for its commit, the other is
+    prepared.
+
+    Errors: UnavailableError, RedisAwayError; what was committed stays.
+    """
+    first = await flush_once(pool, link, now=now())
+    if not first.more:
+        return first
+    lanes = [range(lane, keyspace.SHARDS, LANES) for lane in range(LANES)]
+    done = await asyncio.gather(
+        *(_flush_lane(pool, link, now, shards) for shards in lanes), return_exceptions=True
+    )
+    for one in done:
+        if isinstance(one, BaseException):
+            raise one
+        first = first.plus(one)
+    return first
+
+
+async def _flush_lane(
+    pool: postgres.Pool, link: Link, now: Callable[[], datetime], shards: Collection[int]
+) -> Flushed:
+    total = Flushed(more=True)
+    while total.more:
+        total = total.plus(await flush_once(pool, link, now=now(), shards=shards))
+    return total
+
+
+async def _cursors(pool: postgres.Pool, shards: Collection[int], now: datetime) -> list[Cursor]:
+    """Another shard begins each time, so that no busy one keeps its successors waiting."""
+    async with postgres.transaction(pool) as connection:
+        found = await postgres.rows(connection, sql.cursors, {}, Cursor)
+    cursors = [cursor for cursor in found if cursor.shard in shards]
+    first = int(now.timestamp() / limits.FLUSH_INTERVAL_S) * readings.GROUP % max(len(cursors), 1)
+    return [*cursors[first:], *cursors[:first]]
 
 
 async def drain(pool: postgres.Pool, link: Link, *, shard: int, now: datetime) -> bool:
@@ -201,63 +198,17 @@ async def _one_by_one(pool: postgres.Pool, link: Link, full: Sequence[Reading], 
     return total
 
 
-async def _lock(connection: postgres.Connection, readings: Sequence[Reading]) -> list[Reading]:
+async def _lock(connection: postgres.Connection, full: Sequence[Reading]) -> list[Reading]:
     """The readings that are still ours to bring over: nobody holds the shard, and nobody moved its cursor."""
-    params = {"shards": [reading.cursor.shard for reading in readings]}
+    params = {"shards": [reading.cursor.shard for reading in full]}
     rows = await postgres.rows(connection, sql.lock_cursors, params, Cursor)
     still = {(row.shard, row.last_id) for row in rows}
-    return [r for r in readings if (r.cursor.shard, r.cursor.last_id) in still]
+    return [r for r in full if (r.cursor.shard, r.cursor.last_id) in still]
 
 
-def _rotated(cursors: Sequence[Cursor], now: datetime) -> list[Cursor]:
-    """Another shard begins each time, so that no busy one keeps its successors waiting."""
-    first = int(now.timestamp() / limits.FLUSH_INTERVAL_S) * GROUP % max(len(cursors), 1)
-    return [*cursors[first:], *cursors[:first]]
-
-
-async def _read_journals(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
-    """Reads on past each cursor, some shards at a time, until limits.FLUSH_EVENTS have come."""
-    readings: list[Reading] = []
-    events, count = 0, FIRST_COUNT
-    for start in range(0, len(cursors), GROUP):
-        group = [Reading(cursor, [], drained=False) for cursor in cursors[start : start + GROUP]]
-        readings += group
-        events += await _read_on(link, group, limits.FLUSH_EVENTS - events, count)
-        if events >= limits.FLUSH_EVENTS:
-            break
-        most = max(len(reading.entries) for reading in group)
-        count = min(max(FIRST_COUNT, most), NEXT_COUNT)
-    return sorted(readings, key=lambda reading: reading.cursor.shard)
-
-
-async def _read_on(link: Link, group: Sequence[Reading], budget: int, count: int) -> int:
-    """Reads these shards to their ends, or until the budget of events is used; how many came.
-
-    `count` is how many entries of each are asked for at first.
-    """
-    events = 0
-    unread = list(group)
-    while unread and events < budget:
-        replies = await link.send([_range(reading, count) for reading in unread])
-        for reading, reply in zip(unread, replies.values, strict=True):
-            if isinstance(reply, Exception):
-                raise RedisAwayError(str(reply))
-            entries = [journal.decode(entry_id, fields) for entry_id, fields in reply]
-            reading.entries += entries
-            reading.drained = len(entries) < count
-            events += sum(len(entry.events) for entry in entries)
-        unread = [reading for reading in unread if not reading.drained]
-        count = min(2 * count, COUNT_MAX)
-    return events
-
-
-def _range(reading: Reading, count: int) -> Command:
-    return ("XRANGE", keyspace.journal(reading.cursor.shard), f"({reading.last_id}", "+", "COUNT", count)
-
-
-async def _mark_idle(pool: postgres.Pool, readings: Sequence[Reading], now: datetime) -> None:
+async def _mark_idle(pool: postgres.Pool, read: Sequence[Reading], now: datetime) -> None:
     """Says of journals that had nothing new that everything acknowledged before `now` is here."""
-    idle = [r.cursor for r in readings if not r.entries and r.drained]
+    idle = [r.cursor for r in read if not r.entries and r.drained]
     old = [c.shard for c in idle if c.drained_at is None or (now - c.drained_at).total_seconds() >= 1]
     if old:
         async with postgres.transaction(pool) as connection:
@@ -265,12 +216,12 @@ async def _mark_idle(pool: postgres.Pool, readings: Sequence[Reading], now: date
 
 
 async def _commit_readings(
-    connection: postgres.Connection, readings: Sequence[Reading], *, now: datetime
+    connection: postgres.Connection, ours: Sequence[Reading], *, now: datetime
 ) -> Flushed:
     crash_point("flush-locked")
-    flushed = await keep(connection, readings, now=now)
+    flushed = await keep(connection, ours, now=now)
     crash_point("flush-kept")
-    await _advance(connection, readings, now)
+    await _advance(connection, ours, now)
     crash_point("flush-advanced")
     return flushed
 
@@ -286,12 +237,12 @@ async def keep_aside(connection: postgres.Connection, shard: int, entry: Entry, 
         raise RefusedError(" ".join(str(error).split())) from error
 
 
-async def keep(connection: postgres.Connection, readings: Sequence[Reading], *, now: datetime) -> Flushed:
+async def keep(connection: postgres.Connection, ours: Sequence[Reading], *, now: datetime) -> Flushed:
     """Keeps what entries say, in the caller's transaction; no cursor moves.
 
     Errors: DataError or IntegrityError of the driver where Postgres refuses one of them.
     """
-    staged, repeated = _stage(readings)
+    staged, repeated = _stage(ours)
     stale: list[Staged] = []
     if staged:
         stale = await keeping.store(connection, staged, now=now)
@@ -301,21 +252,21 @@ async def keep(connection: postgres.Connection, readings: Sequence[Reading], *, 
         await revisions.keep(connection, fresh)
     duplicates = repeated + stale
     await repetitions.keep(connection, duplicates, now=now)
-    damaged = [(r.cursor.shard, entry) for r in readings for entry in r.entries if entry.damage]
+    damaged = [(r.cursor.shard, entry) for r in ours for entry in r.entries if entry.damage]
     await quarantine.put(connection, damaged, now=now)
     return Flushed(
-        entries=sum(len(reading.entries) for reading in readings),
+        entries=sum(len(reading.entries) for reading in ours),
         events=len(staged) - len(stale),
         duplicates=len(duplicates),
         quarantined=len(damaged),
     )
 
 
-def _stage(readings: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
+def _stage(ours: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
     """All events in journal order, split into the first of each id and what repeats one of them."""
     first: dict[tuple[str, bytes], Staged] = {}
     repeated = []
-    for reading in readings:
+    for reading in ours:
         for entry in reading.entries:
             for place, line in enumerate(entry.events):
                 event = line.event
@@ -333,17 +284,17 @@ def _stage(readings: Sequence[Reading]) -> tuple[list[Staged], list[Staged]]:
     return list(first.values()), repeated
 
 
-async def _advance(connection: postgres.Connection, readings: Sequence[Reading], now: datetime) -> None:
+async def _advance(connection: postgres.Connection, ours: Sequence[Reading], now: datetime) -> None:
     """The cursors move behind what was read; numbers that were left out are told."""
-    checks = [reading.checked(now) for reading in readings]
+    checks = [reading.checked(now) for reading in ours]
     await incidents.keep_checked(connection, checks, now=now)
     params = {
-        "shards": [r.cursor.shard for r in readings],
-        "last_ids": [r.last_id for r in readings],
+        "shards": [r.cursor.shard for r in ours],
+        "last_ids": [r.last_id for r in ours],
         "numbers": [one.last for one in checks],
-        "entries": [len(r.entries) for r in readings],
-        "events": [sum(len(entry.events) for entry in r.entries) for r in readings],
-        "drained": [now if r.drained else None for r in readings],
+        "entries": [len(r.entries) for r in ours],
+        "events": [sum(len(entry.events) for entry in r.entries) for r in ours],
+        "drained": [now if r.drained else None for r in ours],
     }
     await postgres.execute(connection, sql.advance, params)
 

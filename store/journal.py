@@ -18,7 +18,7 @@ MICROSECOND = timedelta(microseconds=1)
 Kind = Literal["record", "consume", "reserve", "settle", "release", "expire", "amend", "void"]
 
 
-class Draw(msgspec.Struct, frozen=True, array_like=True):
+class Draw(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How an act changed what is used of each bucket; below zero where units came back.
 
     Of a `reserve` it is what became held instead.
@@ -80,7 +80,7 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
     """The feature counts calls, whatever their quantity."""
 
 
-class RecordEvent(msgspec.Struct, frozen=True, array_like=True):
+class RecordEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A recorded event, with all that Postgres needs to keep it. Instants in microseconds since 1970.
 
     `window` is the usage interval whose buckets it moved (empty: it moved no counter), `ends` that interval's
@@ -106,7 +106,7 @@ class RecordEvent(msgspec.Struct, frozen=True, array_like=True):
     properties: dict[str, str] | None
 
 
-class JournalEvent(RecordEvent, frozen=True, array_like=True):
+class JournalEvent(RecordEvent, frozen=True, array_like=True, gc=False):
     """Any act: what a recorded event has, and what other kinds need beside it."""
 
     held: Draw | None = None
@@ -125,7 +125,7 @@ class JournalEvent(RecordEvent, frozen=True, array_like=True):
     """Of a settle, release or expire: the digest of its reserve, by which callers name the event."""
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True):
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One act as the script wrote it: what was sent, and what it did."""
 
     event: JournalEvent
@@ -136,7 +136,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     """Of a reserve: until when it holds, by the shard's clock."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One batch as it was accepted. `damage` says why it cannot be believed; it has no events then."""
 
     entry_id: str

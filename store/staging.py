@@ -9,6 +9,7 @@ from policies.rollover import SEALED
 from store import keyspace
 from store.journal import Draw, JournalEvent, Kind
 
+_PLAIN: Final[frozenset[Kind]] = frozenset({"record", "consume"})
 _NO_EVENTS: Final[frozenset[Kind]] = frozenset({"reserve", "release", "expire", "amend", "void"})
 
 
@@ -31,7 +32,7 @@ class Move(NamedTuple):
     ends: int
 
 
-class Staged(msgspec.Struct, frozen=True):
+class Staged(msgspec.Struct, frozen=True, gc=False):
     """One act on its way into Postgres, and where in the journal it stood."""
 
     shard: int
@@ -51,6 +52,21 @@ class Staged(msgspec.Struct, frozen=True):
     def is_event(self) -> bool:
         """Whether it used something of its own; other acts change what earlier ones did."""
         return self.event.kind not in _NO_EVENTS
+
+    @property
+    def is_plain(self) -> bool:
+        """A use of no more than the plan's own buckets, of a sum, in time: as most are.
+
+        It draws nothing below zero.
+        """
+        event, draw = self.event, self.draw
+        return (
+            event.kind in _PLAIN
+            and not event.late
+            and event.rise is None
+            and not draw.grants
+            and not draw.rollover
+        )
 
     def moves(self) -> list[Move]:
         """What it did to counters.

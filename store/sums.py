@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from store import copying
+from store import copying, keyspace
+from store.journal import Draw, JournalEvent
 from store.staging import Staged
 
 HOUR: Final = 3_600_000_000
@@ -57,17 +58,57 @@ def hours(acts: Iterable[Staged]) -> list[str]:
 def counters(acts: Iterable[Staged]) -> list[str]:
     """The rows of the counters that moved: tenant, window, field, amount, end of the window."""
     found: dict[tuple[str, str, str], Level] = {}
+    plain: dict[tuple[str, str, str, int], _Used] = {}
     for item in acts:
-        tenant_id = item.event.tenant_id
-        for window, field, amount, ends in item.moves():
-            key = (tenant_id, window, field)
-            level = found.get(key)
-            if level is None:
-                found[key] = Level(amount, ends)
-                continue
-            level.amount += amount
-            level.ends = max(level.ends, ends) if level.ends and ends else 0
+        if item.is_plain:
+            _use(plain, found, item.event, item.draw)
+        else:
+            for window, field, amount, ends in item.moves():
+                _move(found, (item.event.tenant_id, window, field), amount, ends)
+    for (tenant_id, window, feature_id, ends), used in plain.items():
+        for bucket, amount in (("i", used.included), ("o", used.overage), ("x", used.excess)):
+            if amount:
+                key = (tenant_id, window, keyspace.bucket_field(feature_id, bucket))
+                _move(found, key, amount, ends)
     return [copying.line([*key, str(level.amount), _end(level.ends)]) for key, level in found.items()]
+
+
+class _Used(msgspec.Struct, gc=False):
+    """What plain acts of a feature in one window drew, all together."""
+
+    included: int = 0
+    overage: int = 0
+    excess: int = 0
+
+
+def _use(
+    plain: dict[tuple[str, str, str, int], _Used],
+    found: dict[tuple[str, str, str], Level],
+    event: JournalEvent,
+    draw: Draw,
+) -> None:
+    """The moves of a plain act (Staged.moves), its buckets' summed up by what they share."""
+    key = (event.tenant_id, event.window, event.feature_id, event.ends)
+    used = plain.get(key)
+    if used is None:
+        used = plain[key] = _Used()
+    used.included += draw.included
+    used.overage += draw.overage
+    used.excess += draw.excess
+    if event.measured:
+        for cap in event.caps:
+            _move(found, (event.tenant_id, cap.window, cap.field), event.measured, cap.ends)
+
+
+def _move(
+    found: dict[tuple[str, str, str], Level], key: tuple[str, str, str], amount: int, ends: int
+) -> None:
+    level = found.get(key)
+    if level is None:
+        found[key] = Level(amount, ends)
+        return
+    level.amount += amount
+    level.ends = max(level.ends, ends) if level.ends and ends else 0
 
 
 def _end(seconds: int) -> str:

@@ -15,7 +15,7 @@ from policies import limits
 from store import consuming, flush, keyspace, postgres, scripts
 from store.consuming import Ceilings, Found, Use
 from store.conversation import Command
-from store.flush import Reading
+from store.readings import Reading
 
 TRIM_DELAY_S: Final = 2
 _WRITTEN_FIRST: Final = (

@@ -15,8 +15,10 @@ select shard, last_id, number from flush_cursors where shard = any(%(shards)s) o
 select shard, last_id, number, drained_at from flush_cursors where shard = any(%(shards)s) order by shard for update;
 
 -- name: make_staging
--- Mostly they are there already, which nobody needs to be told.
+-- Mostly they are there already, which nobody needs to be told. An id is looked up in an index, whatever the planner
+-- thinks of how many there are: it knows late how a table has grown, and would read or sort the whole of it.
 set local client_min_messages = warning;
+set local enable_seqscan = off;
 create temporary table if not exists staged_keys (
   place integer, tenant_id text, feature_id text, digest uuid, fingerprint integer, event_at timestamptz
 ) on commit delete rows;
@@ -29,7 +31,7 @@ create temporary table if not exists staged_moves (
 ) on commit delete rows;
 
 -- name: copy_keys
-copy staged_keys (place, tenant_id, feature_id, digest, fingerprint, event_at) from stdin;
+copy staged_keys (tenant_id, feature_id, place, digest, fingerprint, event_at) from stdin (format binary);
 
 -- name: copy_hours
 copy staged_hours (tenant_id, feature_id, hour_at, service_id, entity_id, plan_id, quantity, events) from stdin;
@@ -37,17 +39,32 @@ copy staged_hours (tenant_id, feature_id, hour_at, service_id, entity_id, plan_i
 -- name: copy_moves
 copy staged_moves (tenant_id, time_window, field, amount, ends_at) from stdin;
 
+-- name: insert_new_keys
+-- Keeps the ids where all of them are new, which they mostly are. One of this month that is known is an error; one
+-- of the other months since the horizon, or of a later one, which a worker whose clock is ahead may have begun, is
+-- left out. A limit keeps the look-ups from being joined otherwise than one by one.
+insert into usage_keys (tenant_id, digest, ingested_month, fingerprint, event_at)
+select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at
+from staged_keys s left join lateral (
+  select true as known from usage_keys k
+  where k.tenant_id = s.tenant_id and k.digest = s.digest
+    and (k.ingested_month >= %(horizon)s and k.ingested_month < %(month)s or k.ingested_month >= %(following)s)
+  limit 1
+) k on true
+where k.known is null;
+
 -- name: insert_keys
 -- Keeps the ids that are new; names the staged acts that were there already, and forgets them. New is what is not
--- among the keys of the months since the horizon, nor of a later one, which a worker whose clock is ahead may have
--- begun.
+-- among the keys of the months since the horizon, nor of a later one.
 with fresh as (
   insert into usage_keys (tenant_id, digest, ingested_month, fingerprint, event_at)
-  select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at from staged_keys s
-  where not exists (
-    select from usage_keys k
+  select s.tenant_id, s.digest, %(month)s, s.fingerprint, s.event_at
+  from staged_keys s left join lateral (
+    select true as known from usage_keys k
     where k.tenant_id = s.tenant_id and k.digest = s.digest and k.ingested_month >= %(horizon)s
-  )
+    limit 1
+  ) k on true
+  where k.known is null
   on conflict do nothing
   returning tenant_id, digest
 )
@@ -57,10 +74,9 @@ returning s.place;
 
 -- name: copy_events
 copy usage_events (
-  tenant_id, event_at, digest, service_id, event_id, feature_id, entity_id, plan_id, quantity, measured,
-  time_window, drawn_included, drawn_overage, drawn_excess, accepted_at, drawn_grants, drawn_rollover, properties,
-  decided
-) from stdin;
+  tenant_id, service_id, feature_id, entity_id, plan_id, time_window, event_id, digest, event_at, accepted_at,
+  quantity, measured, drawn_included, drawn_overage, drawn_excess, drawn_grants, drawn_rollover, properties, decided
+) from stdin (format binary);
 
 -- name: add_to_rollups
 -- By the hour, and from the same sums by the day of UTC.
