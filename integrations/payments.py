@@ -133,6 +133,8 @@ class Payments(Protocol):
     """It takes the money by itself, so that an attempt can fail; else somebody pays by a day, or does not."""
     lines_max: int
     """Lines of one invoice."""
+    version: str
+    """Of its API, that we were written against; empty if it has none."""
 
     def payable(self, currency: str) -> Payable:
         """What can be paid in a currency; the rest is carried forward."""
@@ -211,7 +213,7 @@ class Payments(Protocol):
     ) -> Outcome[Sequence[seen.Seen]]:
         """All things of a kind that were made in [since, until), for whoever compares.
 
-        Refunds show in their payments.
+        Refunds show in their payments. Lines on no invoice, prices and endpoints are listed however old.
         """
         ...
 

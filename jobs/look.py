@@ -14,8 +14,6 @@ from store import notices, postgres
 from store.notices import Look
 
 log = logging.getLogger("metergate.charging")
-_OFTEN = 8
-"""So many failures in a row are told as an error."""
 
 
 async def run(context: JobContext, now: datetime) -> str:
@@ -48,7 +46,7 @@ async def look(context: JobContext, payments: Payments, one: Look, now: datetime
     if isinstance(fetched, Done):
         await payment_looks.take(context.uses, one, fetched.value, now=now)
         return
-    if one.tries >= _OFTEN:
+    if one.tries >= limits.RECONCILE_STUCK:
         log.error("%s cannot be looked at: %s", one.ref, fetched.reason)
     wait = timedelta(seconds=dunning.backoff_s(one.tries, one.ref))
     async with postgres.transaction(context.pool) as connection:

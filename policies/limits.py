@@ -104,6 +104,10 @@ RECONCILE_DAYS: Final = 40
 """How far back a full look lists what a provider has: a month that was billed, and the days to pay."""
 RECONCILE_TENANTS: Final = 200
 """Tenants whose billing statuses are read in one transaction."""
+RECONCILE_MISSED: Final = 100
+"""Notices that did not come, of which one look reads."""
+RECONCILE_STUCK: Final = 8
+"""So many looks at a thing that failed in a row are told."""
 RECONCILE_AT_ONCE: Final = 8
 """Questions to a provider at the same time, beside those of the push."""
 RECONCILE_BOOKS: Final = 1_000

@@ -50,6 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The service's clock may be moved; refused with a live key (R41)."""
     invoice_grace_minutes: int = 60
     """How long after its end a billing period stays open for events that come late; at least 5."""
+    reconcile_apply: Literal["off", "safe"] = "off"
+    """Whether a worker does by itself what a plan says that a machine may do."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -91,6 +91,29 @@ TABLE: Final = (
         labels=("state",),
     ),
     Metric(
+        name="metergate_reconcile_open",
+        kind="gauge",
+        help="Differences to the payment provider that two looks have found, by class.",
+        labels=("class",),
+    ),
+    Metric(
+        name="metergate_reconcile_risk_minor",
+        kind="gauge",
+        help="Money of these differences, in minor units of its currency.",
+        labels=("currency",),
+    ),
+    Metric(
+        name="metergate_reconcile_oldest_seconds",
+        kind="gauge",
+        help="How long the oldest of these differences has been known; 0 if there is none.",
+    ),
+    Metric(
+        name="metergate_reconcile_age_seconds",
+        kind="gauge",
+        help="How long ago the last look was, by its scope; not there before the first one.",
+        labels=("scope",),
+    ),
+    Metric(
         name="metergate_flush_lag_seconds",
         kind="gauge",
         help="How long ago all that was acknowledged was in Postgres; not there before a worker has run.",
@@ -165,6 +188,10 @@ class Telemetry:
     def set(self, name: str, *labels: str, value: float) -> None:
         """Sets a gauge of the table."""
         self._numbers[name][labels] = value
+
+    def forget(self, name: str) -> None:
+        """Lets go of all that a gauge says: what is set anew is all there is."""
+        self._numbers[name].clear()
 
     def observe(self, name: str, *labels: str, value: float) -> None:
         """Puts a measured value into a histogram of the table."""

@@ -31,11 +31,27 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    tenant_id: str
+    body: str
+
+
 async def of_tenant(connection: postgres.Connection, tenant_id: str) -> list[PaymentFact]:
     """The last limits.PAYMENT_FACTS of them, those that were seen last first."""
     params = {"tenant_id": tenant_id, "limit": limits.PAYMENT_FACTS}
     texts: list[str] = await postgres.scalars(connection, _SQL.of_tenant, params)
     return [_decode(text) for text in texts]
+
+
+async def of_tenants(
+    connection: postgres.Connection, tenant_ids: Sequence[str]
+) -> dict[str, list[PaymentFact]]:
+    """The same of many tenants; those of whom nothing is known are left out."""
+    params = {"tenants": list(tenant_ids), "limit": limits.PAYMENT_FACTS}
+    found = dict[str, list[PaymentFact]]()
+    for row in await postgres.rows(connection, _SQL.of_tenants, params, _Told):
+        found.setdefault(row.tenant_id, []).append(_decode(row.body))
+    return found
 
 
 async def add(

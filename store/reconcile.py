@@ -6,10 +6,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from policies import invoice
+from policies import invoice, limits
 from policies.charging import charge
 from policies.payment.fact import Kind as FactKind
-from policies.reconcile.finding import Finding, Known, OurCharge
+from policies.reconcile.classes import Class
+from policies.reconcile.finding import Finding, Known, Missed, OurCharge, Stuck
 from policies.reconcile.looks import Kept, State
 from policies.reconcile.plan import Plan, Scope
 from store import postgres
@@ -56,6 +57,24 @@ class _FactRow(msgspec.Struct, frozen=True):
     kind: FactKind
     subject: str
     state: str
+    ends_at: datetime | None
+
+
+class OpenClass(msgspec.Struct, frozen=True, kw_only=True):
+    """What is open of a class in a currency."""
+
+    kind: Class
+    currency: str
+    findings: int
+    money: int
+    oldest: datetime
+
+
+class LastPlan(msgspec.Struct, frozen=True):
+    """When a scope was last looked at."""
+
+    scope: Scope
+    made_at: datetime
 
 
 class _FindingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +109,33 @@ async def customers(connection: postgres.Connection) -> dict[str, str]:
 async def facts(connection: postgres.Connection) -> dict[tuple[FactKind, str], Known]:
     """What is known of things that only the provider has."""
     rows = await postgres.rows(connection, _SQL.facts, {}, _FactRow)
-    return {(row.kind, row.subject): Known(row.tenant_id, row.state) for row in rows}
+    return {(row.kind, row.subject): Known(row.tenant_id, row.state, row.ends_at) for row in rows}
+
+
+async def stuck(connection: postgres.Connection, *, tries: int) -> list[Stuck]:
+    """Things that could not be looked at so many times in a row."""
+    return await postgres.rows(connection, _SQL.stuck, {"tries": tries}, Stuck)
+
+
+async def missed(connection: postgres.Connection, account: str, *, since: datetime) -> list[Missed]:
+    """Notices since then that did not come and were found by asking, the first one first."""
+    params = {
+        "account": account,
+        "since": since,
+        "late_s": limits.NOTICES_AGAIN_S,
+        "limit": limits.RECONCILE_MISSED,
+    }
+    return await postgres.rows(connection, _SQL.missed, params, Missed)
+
+
+async def open_by_class(connection: postgres.Connection) -> list[OpenClass]:
+    """What two looks have found, by class and currency."""
+    return await postgres.rows(connection, _SQL.open_by_class, {}, OpenClass)
+
+
+async def last_plans(connection: postgres.Connection) -> list[LastPlan]:
+    """When each scope was last looked at."""
+    return await postgres.rows(connection, _SQL.last_plan, {}, LastPlan)
 
 
 async def credits_since(connection: postgres.Connection, since: datetime) -> frozenset[str]:

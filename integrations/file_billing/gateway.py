@@ -33,6 +33,7 @@ class FilePayments:
     hears = False
     collects = False
     lines_max = _LINES_MAX
+    version = ""
 
     def __init__(self, folder: Path, *, now: Callable[[], datetime]) -> None:
         self._books, self._now = Folder(folder), now

@@ -11,7 +11,7 @@ import stripe
 
 from integrations.payments import Done, Outcome, Rejected
 from integrations.stripe_billing import amounts, shapes
-from integrations.stripe_billing.account import MISSING
+from integrations.stripe_billing.account import MISSING, VERSION
 from integrations.stripe_billing.looking import Looking
 from policies.charging import seen
 from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
@@ -23,6 +23,7 @@ class StripePayments(Looking):
 
     collects: bool = True
     lines_max: int = 250
+    version: str = VERSION
 
     def payable(self, currency: str) -> Payable:
         """As the protocol has it."""

@@ -22,12 +22,17 @@ _PLAIN: Final[dict[seen.Kind, tuple[str, Callable[[Any], seen.Seen]]]] = {
     "invoice": ("invoices", shapes.invoice),
     "credit_note": ("credit_notes", shapes.credit_note),
     "subscription": ("subscriptions", shapes.subscription),
+    "item": ("invoice_items", shapes.item),
+    "price": ("prices", shapes.price),
+    "endpoint": ("webhook_endpoints", shapes.endpoint),
 }
 _FOR_AN_INVOICE: Final[dict[seen.Kind, tuple[str, Callable[[Any], seen.Seen]]]] = {
     "payment": ("charges", lambda one: shapes.payment(one, None)),
     "dispute": ("disputes", lambda one: shapes.dispute(one, None)),
 }
 """What Stripe calls things, and how they are read; those below do not say for which invoice they were."""
+_ALL: Final[dict[seen.Kind, dict[str, Any]]] = {"item": {"pending": True}, "price": {}, "endpoint": {}}
+"""Kinds that are listed whole: how old one is bears on nothing."""
 
 
 class Looking(Account):
@@ -152,6 +157,7 @@ class Looking(Account):
 
     async def _browse(self, kind: seen.Kind, params: dict[str, Any]) -> Outcome[Sequence[seen.Seen]]:
         noun, shape = (_PLAIN | _FOR_AN_INVOICE)[kind]
+        params = _ALL.get(kind, params)
         if kind == "subscription":
             params |= {"status": "all"}
         return await self._list(f"{noun}.list", getattr(self._api, noun).list_async, params, shape)

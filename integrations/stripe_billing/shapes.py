@@ -16,6 +16,9 @@ LINE: Final = "metergate_line"
 CREDIT: Final = "metergate_credit"
 """Keys of metadata: by them things are recognised as ours."""
 
+ROUTE: Final = "/v1/stripe/webhook"
+"""Of ours, by which an endpoint is recognised, on whatever host."""
+
 T = TypeVar("T")
 
 
@@ -92,6 +95,26 @@ class _Subscription(_Object, frozen=True, kw_only=True):
     ended_at: int | None = None
     pause_collection: dict[str, Any] | None = None
     status_details: dict[str, Any] | None = None
+
+
+class _Pending(_Object, frozen=True, kw_only=True):
+    customer: Any
+    amount: int
+    currency: str
+    date: int | None = None
+
+
+class _Price(_Object, frozen=True, kw_only=True):
+    active: bool
+    currency: str
+    lookup_key: str | None = None
+    unit_amount: int | None = None
+
+
+class _Endpoint(_Object, frozen=True, kw_only=True):
+    url: str
+    status: str
+    api_version: str | None = None
 
 
 def plain(given: stripe.StripeObject) -> dict[str, Any]:
@@ -217,6 +240,47 @@ def subscription(given: stripe.StripeObject) -> seen.Subscription:
         cancels_at=_at(one.cancel_at),
         ended_at=_at(one.ended_at),
         collection_paused=one.pause_collection is not None,
+        live=one.livemode,
+        created_at=_at(one.created),
+    )
+
+
+def item(given: stripe.StripeObject) -> seen.Item:
+    """An invoice item that waits for an invoice."""
+    one = _read(given, _Pending)
+    return seen.Item(
+        ref=one.id,
+        customer_ref=_ref(one.customer),
+        amount=inward(one.amount, one.currency),
+        currency=one.currency,
+        line_id=_ours(one, LINE),
+        live=one.livemode,
+        created_at=_at(one.date),
+    )
+
+
+def price(given: stripe.StripeObject) -> seen.Price:
+    """A price of Stripe's own catalog."""
+    one = _read(given, _Price)
+    return seen.Price(
+        ref=one.id,
+        key=one.lookup_key or "",
+        amount=None if one.unit_amount is None else inward(one.unit_amount, one.currency),
+        currency=one.currency,
+        active=one.active,
+        live=one.livemode,
+        created_at=_at(one.created),
+    )
+
+
+def endpoint(given: stripe.StripeObject) -> seen.Endpoint:
+    """Where events are sent."""
+    one = _read(given, _Endpoint)
+    return seen.Endpoint(
+        ref=one.id,
+        ours=one.url.rstrip("/").endswith(ROUTE),
+        enabled=one.status == "enabled",
+        version=one.api_version or "",
         live=one.livemode,
         created_at=_at(one.created),
     )

@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Kind = Literal["customer", "invoice", "payment", "dispute", "credit_note", "subscription"]
+Kind = Literal[
+    "customer", "invoice", "payment", "dispute", "credit_note", "subscription", "item", "price", "endpoint"
+]
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,5 +132,44 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, tag="subscription"
     created_at: datetime | None = None
 
 
-Seen: TypeAlias = Customer | Invoice | Payment | Dispute | CreditNote | Subscription
+class Item(msgspec.Struct, frozen=True, kw_only=True, tag="item"):
+    """A line that is on no invoice: it waits for the next one that somebody lets take it along."""
+
+    ref: str
+    customer_ref: str
+    amount: int
+    currency: str
+    line_id: str | None = None
+    live: bool = False
+    created_at: datetime | None = None
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, tag="price"):
+    """A price that the provider keeps for subscriptions that it bills by itself. Our invoices need none."""
+
+    ref: str
+    key: str
+    """The name that it is looked up by; empty if it has none."""
+    amount: int | None
+    """None for one with tiers, or with parts of a minor unit."""
+    currency: str
+    active: bool = True
+    live: bool = False
+    created_at: datetime | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, tag="endpoint"):
+    """Where the provider sends its notices."""
+
+    ref: str
+    ours: bool
+    """It is the address of our route, on whatever host."""
+    enabled: bool
+    version: str = ""
+    """Of the provider's API, in which it writes; empty: that of the account."""
+    live: bool = False
+    created_at: datetime | None = None
+
+
+Seen: TypeAlias = Customer | Invoice | Payment | Dispute | CreditNote | Subscription | Item | Price | Endpoint
 """Whatever may be fetched."""

@@ -71,7 +71,7 @@ TABLE: Final[dict[Kind, dict[str, Row]]] = {
         "lost": Row(gives="suspended", flag="dispute_lost", says="a disputed payment was lost"),
         "prevented": Row(flag="refunded", says="a dispute was prevented"),
         "won": Row(says="a dispute was won"),
-        "settled": Row(says="what a dispute took was settled"),
+        "settled": Row(final=True, says="what a dispute took was settled"),
     },
     "refund": {
         "pending": Row(),

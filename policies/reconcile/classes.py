@@ -14,6 +14,7 @@ Class = Literal[
     "item_duplicate",
     "item_amount",
     "item_foreign",
+    "item_pending",
     "invoice_total",
     "invoice_missing",
     "invoice_duplicate_draft",
@@ -32,12 +33,18 @@ Class = Literal[
     "credit_note_unrecorded",
     "dispute_unrecorded",
     "subscription_status",
+    "subscription_end",
     "subscription_twice",
     "subscription_zombie",
     "customer_missing",
     "customer_duplicate",
     "customer_metadata_lost",
+    "price_differs",
     "operation_stuck",
+    "look_stuck",
+    "notice_gap",
+    "endpoint_off",
+    "endpoint_version",
     "livemode_mismatch",
     "status_unknown",
     "status_stale",
@@ -83,6 +90,10 @@ KINDS: Final[dict[Class, Kind]] = {
         means="A draft of ours has a line that we did not send.",
         action="find out whose it is, and take it off; the invoice is not made binding with it",
     ),
+    "item_pending": Kind(
+        means="A line waits at the provider on no invoice.",
+        action="find out whose it is, and delete it there, or invoice it; our drafts never take it along",
+    ),
     "invoice_total": Kind(
         means="The lines of a binding invoice do not add up to ours.",
         action="credit the difference, or invoice it",
@@ -118,7 +129,9 @@ KINDS: Final[dict[Class, Kind]] = {
     ),
     "invoice_finalized_early": Kind(
         means="An invoice is binding that we still assemble.",
-        action="look at its lines; adopt it if they are ours, else void it",
+        action="let the push compare its lines: it goes on if they are ours, and stops for a person if not",
+        act="resume",
+        why_safe=_RESUME,
     ),
     "invoice_paid_missed": Kind(
         means="It is paid there, and not here.", action="look again", act="look", why_safe=_LOOK
@@ -169,6 +182,12 @@ KINDS: Final[dict[Class, Kind]] = {
         act="look",
         why_safe=_LOOK,
     ),
+    "subscription_end": Kind(
+        means="A subscription that the provider bills ends at another time than we know.",
+        action="look again",
+        act="look",
+        why_safe=_LOOK,
+    ),
     "subscription_twice": Kind(
         means="The provider bills a tenant by two subscriptions at once.",
         action="find out which one is meant, and end the other",
@@ -193,6 +212,26 @@ KINDS: Final[dict[Class, Kind]] = {
         action="let the push look",
         act="resume",
         why_safe=_RESUME,
+    ),
+    "price_differs": Kind(
+        means="A price that the provider keeps under the name of a plan is not that of the plan.",
+        action="mend it there, if the provider bills anybody by it; our invoices carry amounts and need none",
+    ),
+    "look_stuck": Kind(
+        means="A thing cannot be looked at, however often it is tried.",
+        action="read why, and mend that; it is tried again all the time",
+    ),
+    "notice_gap": Kind(
+        means="Something that happened did not reach us, and was only found by asking.",
+        action="look whether the endpoint is enabled, reachable, and sends all types of events",
+    ),
+    "endpoint_off": Kind(
+        means="The provider sends no notices to us.",
+        action="make or enable the endpoint; until then everything is found by asking, minutes later",
+    ),
+    "endpoint_version": Kind(
+        means="The endpoint writes in another version of the provider's API than the one that is pinned.",
+        action="make a second endpoint in the pinned version, then delete this one",
     ),
     "livemode_mismatch": Kind(
         means="A thing is of live mode and the account is not, or the other way round.",
@@ -228,9 +267,11 @@ OF_CHARGES: Final = frozenset[Class](
         "invoice_open_stale",
         "paid_amount",
         "operation_stuck",
+        "look_stuck",
+        "notice_gap",
     }
 )
-"""Those that show when all of our own charges are asked for by name; the others need the provider's lists."""
+"""Those that show by our records and by asking for our charges by name; others need the provider's lists."""
 
 
 def covered(*, listed: bool, unread: bool, believed: bool) -> frozenset[Class]:

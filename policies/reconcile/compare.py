@@ -7,17 +7,16 @@ half an hour ago, and whatever changed in the last quarter of an hour.
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from policies.charging import seen
 from policies.payment import table
 from policies.payment.fact import Kind as FactKind
-from policies.reconcile import lines
+from policies.reconcile import lines, surroundings
 from policies.reconcile.classes import Class
-from policies.reconcile.finding import Finding, Known, OurCharge, Ours, OurStatus, Theirs
+from policies.reconcile.finding import Finding, Known, OurCharge, Ours, OurStatus, Theirs, is_young
 
 STUCK: Final = timedelta(minutes=30)
-YOUNG: Final = timedelta(minutes=15)
 STALE: Final = timedelta(hours=2)
 _SETTLED: Final = frozenset({"paid", "void", "credited"})
 _TAKEN: Final = {
@@ -28,7 +27,6 @@ _TAKEN: Final = {
 _ANY: Final = frozenset({"draft", "open", "paid", "void", "uncollectible", "credited"})
 _INVOICE_STATES: Final = frozenset({"draft", "open", "paid", "void", "uncollectible"})
 _LIVING: Final = frozenset({"incomplete", "trialing", "active", "past_due", "unpaid", "paused"})
-_T = TypeVar("_T", bound=seen.Seen)
 
 
 def findings(ours: Ours, theirs: Theirs, now: datetime) -> tuple[Finding, ...]:
@@ -44,14 +42,9 @@ def findings(ours: Ours, theirs: Theirs, now: datetime) -> tuple[Finding, ...]:
         *_credit_notes(ours, theirs, now),
         *_subscriptions(ours, theirs, now),
         *_statuses(ours.statuses),
+        *surroundings.of(ours, theirs, now),
     ]
     return tuple(sorted(found, key=lambda one: (one.kind, one.tenant_id, one.subject)))
-
-
-def of_kind(theirs: Theirs, kind: type[_T]) -> list[_T]:
-    """All things of a kind, in order of their ids."""
-    found = [one for one in theirs.things.values() if isinstance(one, kind)]
-    return sorted(found, key=lambda one: one.ref)
 
 
 def _livemode(theirs: Theirs) -> Iterator[Finding]:
@@ -98,14 +91,15 @@ def _charge(one: OurCharge, found: seen.Invoice, theirs: Theirs, now: datetime) 
             subject=found.ref,
             money=abs(found.subtotal - one.total),
         )
-    if found.status == "paid" and found.amount_paid != one.total - one.credited:
+    wanted = one.total - one.credited if found.status == "paid" else 0
+    if found.status in ("paid", "open", "uncollectible") and found.amount_paid != wanted:
         yield lines.of(
             one,
             "paid_amount",
-            str(one.total - one.credited),
+            str(wanted),
             str(found.amount_paid),
             subject=found.ref,
-            money=abs(found.amount_paid - one.total + one.credited),
+            money=abs(found.amount_paid - wanted),
         )
 
 
@@ -119,7 +113,7 @@ def _states(one: OurCharge, found: seen.Invoice, now: datetime) -> Iterator[Find
     elif there == "open" and here in _SETTLED:
         yield lines.of(one, "invoice_unpaid_there", here, there, money=one.total)
     elif there == "open" and one.state == "assembling":
-        yield lines.of(one, "invoice_finalized_early", "draft", there, subject=found.ref, money=one.total)
+        yield lines.of(one, "invoice_finalized_early", "draft", there, money=one.total)
     elif there == "open" and one.state == "open" and (one.next_at is None or now - one.next_at > STALE):
         at = "nothing" if one.next_at is None else one.next_at.isoformat()
         yield lines.of(one, "invoice_open_stale", "an attempt to come", at, money=one.total)
@@ -129,9 +123,9 @@ def _strange_invoices(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Fin
     """Invoices of the provider that no charge of ours points to."""
     refs = {one.invoice_ref: one for one in ours.charges if one.invoice_ref is not None}
     by_id = {one.invoice_id: one for one in ours.charges}
-    for found in of_kind(theirs, seen.Invoice):
+    for found in theirs.all(seen.Invoice):
         tenant_id = ours.customers.get(found.customer_ref, found.tenant_id or "")
-        if found.ref in refs or found.status == "void" or _young(found, now):
+        if found.ref in refs or found.status == "void" or is_young(found.created_at, now):
             continue
         if found.invoice_id is None:
             if tenant_id:
@@ -160,7 +154,7 @@ def _customers(ours: Ours, theirs: Theirs) -> Iterator[Finding]:
     by_tenant, linked_to = defaultdict[str, list[str]](list), defaultdict[str, set[str]](set)
     for ref, tenant_id in ours.customers.items():
         linked_to[tenant_id].add(ref)
-    for found in of_kind(theirs, seen.Customer):
+    for found in theirs.all(seen.Customer):
         if found.tenant_id is not None:
             by_tenant[found.tenant_id].append(found.ref)
         whose = ours.customers.get(found.ref)
@@ -192,9 +186,9 @@ def _customers(ours: Ours, theirs: Theirs) -> Iterator[Finding]:
 
 
 def _payments(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding]:
-    for found in of_kind(theirs, seen.Payment):
+    for found in theirs.all(seen.Payment):
         tenant_id = ours.customers.get(found.customer_ref or "")
-        if tenant_id is None or _young(found, now):
+        if tenant_id is None or is_young(found.created_at, now):
             continue
         if found.status == "succeeded" and found.invoice_ref is None:
             yield _strange("payment_orphan", tenant_id, found, "no invoice", found.amount)
@@ -208,9 +202,9 @@ def _payments(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding]:
 
 
 def _disputes(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding]:
-    for found in of_kind(theirs, seen.Dispute):
+    for found in theirs.all(seen.Dispute):
         tenant_id = ours.customers.get(found.customer_ref or "")
-        if tenant_id is None or _young(found, now):
+        if tenant_id is None or is_young(found.created_at, now):
             continue
         known = ours.facts.get(("dispute", found.ref))
         if known is not None and known.state == "settled":
@@ -221,8 +215,8 @@ def _disputes(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding]:
 
 def _credit_notes(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding]:
     charged = {one.invoice_ref for one in ours.charges if one.invoice_ref is not None}
-    for found in of_kind(theirs, seen.CreditNote):
-        if found.status == "void" or found.invoice_ref not in charged or _young(found, now):
+    for found in theirs.all(seen.CreditNote):
+        if found.status == "void" or found.invoice_ref not in charged or is_young(found.created_at, now):
             continue
         if found.credit_id is None or found.credit_id not in ours.credits:
             tenant_id = ours.customers.get(found.customer_ref, "")
@@ -232,9 +226,9 @@ def _credit_notes(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding
 def _subscriptions(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Finding]:
     """Those that the provider bills by itself and that carry a tenant of ours."""
     living, state = defaultdict[str, list[str]](list), {one.tenant_id: one.state for one in ours.statuses}
-    for found in of_kind(theirs, seen.Subscription):
+    for found in theirs.all(seen.Subscription):
         tenant_id = found.tenant_id
-        if tenant_id is None or _young(found, now):
+        if tenant_id is None or is_young(found.created_at, now):
             continue
         shown = _shown(found)
         known = ours.facts.get(("subscription", found.ref))
@@ -255,6 +249,14 @@ def _subscriptions(ours: Ours, theirs: Theirs, now: datetime) -> Iterator[Findin
                 subject=found.ref,
                 expected=known.state if known else "nothing",
                 actual=shown,
+            )
+        elif found.status in _LIVING and known.ends_at != found.cancels_at:
+            yield Finding(
+                kind="subscription_end",
+                tenant_id=tenant_id,
+                subject=found.ref,
+                expected=_ends(known.ends_at),
+                actual=_ends(found.cancels_at),
             )
     yield from _gone_subscriptions(ours, theirs)
     for tenant_id, refs in sorted(living.items()):
@@ -306,16 +308,13 @@ def _statuses(statuses: tuple[OurStatus, ...]) -> Iterator[Finding]:
             yield Finding(kind="status_unknown", tenant_id=whose, subject=thing, expected=known, actual=thing)
 
 
+def _ends(at: datetime | None) -> str:
+    return "goes on" if at is None else f"ends at {at.isoformat()}"
+
+
 def _shown(found: seen.Subscription) -> str:
     reason = f":{found.status_reason}" if found.status == "paused" and found.status_reason else ""
     return found.status + reason
-
-
-def _young(
-    found: seen.Invoice | seen.Payment | seen.Dispute | seen.CreditNote | seen.Subscription, now: datetime
-) -> bool:
-    """Did it come so lately that word of it may still be on its way?"""
-    return found.created_at is not None and now - found.created_at < YOUNG
 
 
 def _strange(

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -11,6 +12,9 @@ from policies.charging import charge, seen
 from policies.model import BillingStatus, Noun
 from policies.payment.fact import Kind as FactKind
 from policies.reconcile.classes import KINDS, Class
+
+YOUNG: Final = timedelta(minutes=15)
+T = TypeVar("T", bound=seen.Seen)
 
 
 class Finding(Noun, frozen=True, kw_only=True, omit_defaults=False):
@@ -80,6 +84,31 @@ class Known(msgspec.Struct, frozen=True):
 
     tenant_id: str
     state: str
+    ends_at: datetime | None = None
+
+
+class OurPrice(msgspec.Struct, frozen=True):
+    """What is charged for a plan or an add-on that is offered."""
+
+    amount: int
+    currency: str
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """A thing that could not be looked at so many times in a row."""
+
+    kind: seen.Kind
+    ref: str
+    tenant_id: str
+    failed: str
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """A notice that did not come and was found by asking."""
+
+    ref: str
+    type: str
+    happened_at: datetime
 
 
 class Ours(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +123,11 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True):
     invoices: frozenset[str] = frozenset()
     """Ids of all invoices that there are among those that the provider's objects name."""
     statuses: tuple[OurStatus, ...] = ()
+    prices: Mapping[str, OurPrice] = {}
+    """By the id of the plan or add-on."""
+    stuck: tuple[Stuck, ...] = ()
+    missed: tuple[Missed, ...] = ()
+    """Of late, where notices are sent to us; the first one first."""
 
 
 class Theirs(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,3 +141,19 @@ class Theirs(msgspec.Struct, frozen=True, kw_only=True):
     """Of invoices, by their id."""
     live: bool = False
     """The mode of the account."""
+    listed: frozenset[seen.Kind] = frozenset()
+    """Kinds of which everything was listed."""
+    tells: bool = False
+    """It is to send notices to us."""
+    version: str = ""
+    """Of its API, that is pinned."""
+
+    def all(self, kind: type[T]) -> list[T]:
+        """All things of a kind, in order of their ids."""
+        found = [one for one in self.things.values() if isinstance(one, kind)]
+        return sorted(found, key=lambda one: one.ref)
+
+
+def is_young(created_at: datetime | None, now: datetime) -> bool:
+    """Did it come so lately that word of it may still be on its way?"""
+    return created_at is not None and now - created_at < YOUNG

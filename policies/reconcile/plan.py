@@ -43,6 +43,9 @@ class ClassTotal(Noun, frozen=True, kw_only=True, omit_defaults=False):
     money: dict[str, int]
     """At risk, by currency, in minor units."""
     oldest: datetime
+    """Since when the first one was seen."""
+    oldest_open: datetime | None = None
+    """The same of those that two looks have found."""
 
 
 class BooksLine(Noun, frozen=True, kw_only=True, omit_defaults=False):
@@ -80,6 +83,21 @@ class Plan(Noun, frozen=True, kw_only=True, omit_defaults=False):
     def actions(self) -> tuple[Proposal, ...]:
         """What a machine is to do."""
         return () if self.broken else tuple(one for one in self.proposals if one.act is not None)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """Since when what is open longest is so; of what is only suspected nothing is said."""
+        opened = [one.oldest_open for one in self.totals if one.oldest_open is not None]
+        return min([*opened, *(line.first_seen_at for line in self.books)], default=None)
+
+    @property
+    def at_risk(self) -> dict[str, int]:
+        """Money of all that is open or suspected, by currency, in minor units."""
+        found = defaultdict[str, int](int)
+        for money in (*(one.money for one in self.totals), *(line.money for line in self.books)):
+            for currency, amount in money.items():
+                found[currency] += amount
+        return dict(sorted(found.items()))
 
     @property
     def is_clean(self) -> bool:
@@ -143,6 +161,7 @@ def _total(kind: Class, kept: Sequence[Kept]) -> ClassTotal:
         suspected=sum(one.state == "suspected" for one in kept),
         money=dict(sorted(money.items())),
         oldest=min(one.first_seen_at for one in kept),
+        oldest_open=min((one.first_seen_at for one in kept if one.state == "open"), default=None),
     )
 
 

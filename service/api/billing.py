@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from litestar import Response, delete, get, put
+from litestar import Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
@@ -12,7 +12,7 @@ from policies.model import BillingStatus
 from service.api import auth, decode, management, openapi, tenants, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
-from service.usecases import billing, billing_view
+from service.usecases import billing, billing_view, disputes
 from service.usecases.billing_view import BillingStatusView, FactPage
 from service.usecases.subscription_view import SubscriptionView
 from store.payment_facts import LAST
@@ -44,6 +44,13 @@ class BillingBody(wire.Body, frozen=True):
 class LiftBody(wire.Body, frozen=True):
     """Why what was said by hand stands no more."""
 
+    reason: wire.Reason
+
+
+class DisputeBody(wire.Body, frozen=True):
+    """How a dispute ended."""
+
+    outcome: disputes.Outcome
     reason: wire.Reason
 
 
@@ -134,4 +141,36 @@ async def lift_billing_status(
     return management.replied(reply, SubscriptionView)
 
 
-ROUTES: Final = (show_billing_status, list_payment_facts, put_billing_status, lift_billing_status)
+@post(
+    "/v1/tenants/{tenant_id:str}/disputes/{dispute_id:str}/settle",
+    status_code=200,
+    opt=auth.needs("manage") | openapi.takes(DisputeBody) | openapi.writes(),
+)
+async def settle_dispute(
+    request: AnyRequest,
+    tenant_id: FromPath[str],
+    dispute_id: FromPath[str],
+    context: NamedDependency[Context],
+    caller: NamedDependency[Caller],
+) -> Response[BillingStatusView]:
+    """Notes by hand how a dispute ended, and answers the billing status that follows.
+
+    `won` and `lost` stand until the provider shows something else. `settled` says that what a lost dispute
+    took was paid or given up: it opens what the loss has closed, and stays. 404 for a dispute that is not
+    known here.
+    """
+    tenant_id = tenants.own(caller, tenant_id)
+    dispute_id = decode.path(dispute_id, wire.CallerId, "disputeId")
+    body = await decode.body(request, DisputeBody, strict_keys=True)
+    wish = disputes.Wish(outcome=body.outcome, reason=body.reason)
+    reply = await disputes.settle(context, management.order(request, caller), tenant_id, dispute_id, wish)
+    return management.replied(reply, BillingStatusView)
+
+
+ROUTES: Final = (
+    show_billing_status,
+    list_payment_facts,
+    put_billing_status,
+    lift_billing_status,
+    settle_dispute,
+)

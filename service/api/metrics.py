@@ -13,11 +13,12 @@ from litestar.di import NamedDependency
 from policies import errors
 from policies.charging.charge import State
 from policies.drift import Class
+from policies.reconcile import classes
 from service.api import auth
 from service.context import Context
 from service.telemetry import CONTENT_TYPE, Telemetry
 from service.usecases import books
-from store import charges, incidents, postgres
+from store import charges, incidents, postgres, reconcile
 
 _STORED_S: Final = 0.5
 """How long the answer waits for Postgres; without it the last numbers stand."""
@@ -35,6 +36,7 @@ async def metrics(
             await context.backlog.measure_postgres(context.pool)
             await _tell_incidents(context, telemetry)
             await _tell_charges(context, telemetry)
+            await _tell_reconcile(context, telemetry)
     await _tell_journal(context, telemetry)
     return Response(telemetry.text(), media_type=CONTENT_TYPE)
 
@@ -77,6 +79,25 @@ async def _tell_charges(context: Context, telemetry: Telemetry) -> None:
         found = await charges.count_by_state(connection)
     for state in get_args(State):
         telemetry.set("metergate_charges", state, value=found.get(state, 0))
+
+
+async def _tell_reconcile(context: Context, telemetry: Telemetry) -> None:
+    async with postgres.transaction(context.pool) as connection:
+        found = await reconcile.open_by_class(connection)
+        last = await reconcile.last_plans(connection)
+    now = context.clock.now()
+    for kind in get_args(classes.Class):
+        count = sum(one.findings for one in found if one.kind == kind)
+        telemetry.set("metergate_reconcile_open", kind, value=count)
+    telemetry.forget("metergate_reconcile_risk_minor")
+    for currency in {one.currency for one in found if one.money}:
+        money = sum(one.money for one in found if one.currency == currency)
+        telemetry.set("metergate_reconcile_risk_minor", currency, value=money)
+    oldest = min((one.oldest for one in found), default=now)
+    telemetry.set("metergate_reconcile_oldest_seconds", value=max(0.0, (now - oldest).total_seconds()))
+    for one in last:
+        age = (now - one.made_at).total_seconds()
+        telemetry.set("metergate_reconcile_age_seconds", one.scope, value=max(0.0, age))
 
 
 ROUTES: Final = (metrics,)

@@ -43,6 +43,7 @@ _PATH: Final = {
     "reservationId": (wire.CallerId, "The reservation, as it was answered."),
     "serviceId": (wire.ServiceId, "The service that reported it."),
     "invoiceId": (wire.CallerId, "The invoice, by its id; not its number."),
+    "disputeId": (wire.CallerId, "The dispute, by the payment provider's id."),
     "planId": (wire.CallerId, "The plan of what is to be done, by its id."),
     "keyId": (wire.CallerId, "The key, by its id; never its secret."),
 }

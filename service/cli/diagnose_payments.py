@@ -51,6 +51,10 @@ def examine(config: Config) -> Iterator[Diagnosis]:
         yield ok(PART, f"Stripe answers at {config.stripe_address}. {money}")
     else:
         yield wrong(PART, f"Stripe does not answer at {config.stripe_address}: {said.reason}.")
+    if config.reconcile_apply == "safe":
+        yield ok(
+            PART, "What differs and a machine may mend is mended by a worker (METERGATE_RECONCILE_APPLY)."
+        )
     if not config.stripe_webhook_secret:
         yield warning(
             PART,

@@ -126,6 +126,7 @@ def _show(view: PlanView) -> None:
     if plan.is_clean:
         click.echo("Nothing differs.")
         return
+    _show_sum(plan)
     if plan.totals:
         show.table(
             ["CLASS", "OPEN", "SUSPECTED", "AT RISK", "SINCE"],
@@ -148,6 +149,12 @@ def _show(view: PlanView) -> None:
             f"books: {line.kind} of {line.tenant_id}, {visible(line.subject)}: "
             f"{line.expected} expected, {line.actual} there"
         )
+
+
+def _show_sum(plan: Plan) -> None:
+    risk = ", ".join(money.human(amount, currency) for currency, amount in plan.at_risk.items())
+    since = "" if plan.oldest is None else f"; the oldest is open since {show.instant(plan.oldest)}"
+    click.echo(f"At risk: {risk or 'no money'}{since}.")
 
 
 def _show_proposal(proposal: Proposal, done: str | None) -> None:

@@ -141,6 +141,7 @@ for _command in (
     tenant_subscription.cancel_tenant,
     tenant_subscription.resume_tenant,
     tenant_billing.bill_tenant,
+    tenant_billing.settle_dispute,
     tenant_grant.grant,
     tenant_grant.list_grants,
     tenant_grant.void_grant,

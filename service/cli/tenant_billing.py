@@ -4,17 +4,23 @@ from pathlib import Path
 from typing import get_args
 
 import click
+import msgspec
 
 from policies.compiler.findings import visible
 from policies.model import BillingStatus
 from service.api import wire
 from service.cli import given, session, settings, show, tenant_subscription
-from service.usecases import billing, billing_view
+from service.usecases import billing, billing_view, disputes
 from service.usecases.billing_view import BillingStatusView
 
 
 class _Named(wire.Body, frozen=True):
     tenant_id: wire.TenantId
+
+
+class _Disputed(_Named, frozen=True):
+    dispute_id: wire.CallerId
+    reason: wire.Reason
 
 
 class _Said(_Named, frozen=True):
@@ -67,6 +73,38 @@ def bill_tenant(
         )
         reply = session.use(data, lambda context: billing.put(context, session.order(), tenant_id, wish))
     tenant_subscription.told(reply, as_json=as_json)
+
+
+@click.command("dispute")
+@click.argument("tenant_id", metavar="TENANT")
+@click.argument("dispute_id", metavar="DISPUTE")
+@click.argument("outcome", type=click.Choice(get_args(disputes.Outcome)), metavar="OUTCOME")
+@click.option("--reason", required=True, metavar="TEXT", help="How that is known; it is written down.")
+@settings.data_option
+@show.json_option
+def settle_dispute(
+    *,
+    tenant_id: str,
+    dispute_id: str,
+    outcome: disputes.Outcome,
+    reason: str,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """Note how DISPUTE of TENANT ended: OUTCOME is won, lost or settled.
+
+    What was lost closes everything until it is settled, which stays whatever the provider shows later.
+    """
+    given.bounded(_Disputed, tenant_id=tenant_id, dispute_id=dispute_id, reason=reason)
+    wish = disputes.Wish(outcome=outcome, reason=reason)
+    reply = session.use(
+        data, lambda context: disputes.settle(context, session.order(), tenant_id, dispute_id, wish)
+    )
+    view = msgspec.json.decode(reply.body, type=BillingStatusView)
+    if as_json:
+        show.json(view)
+    else:
+        show_status(view)
 
 
 def _show(tenant_id: str, data: Path | None, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """What payments say of a tenant, shown: the status, why, since when, what comes next, and the facts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -118,7 +119,7 @@ async def show(context: Context, tenant_id: str) -> tuple[BillingStatusView, str
         facts = await payment_facts.of_tenant(connection, tenant_id)
     if held is None:
         raise subscribe.none(tenant_id)
-    return _view(tenant_id, held.subscription, facts, now), subscribe.etag(held)
+    return of(tenant_id, held.subscription, facts, now), subscribe.etag(held)
 
 
 async def history(context: Context, tenant_id: str, *, before: int = LAST, limit: int) -> FactPage:
@@ -137,7 +138,8 @@ async def history(context: Context, tenant_id: str, *, before: int = LAST, limit
     )
 
 
-def _view(tenant_id: str, held: Subscription, facts: list[PaymentFact], now: datetime) -> BillingStatusView:
+def of(tenant_id: str, held: Subscription, facts: Sequence[PaymentFact], now: datetime) -> BillingStatusView:
+    """The view of a subscription and all that is known of payments."""
     found, word = course.of(facts, held.id), fact.word_at(facts, held.id, now)
     fields = _ended(held) if subscription.state_at(held, now) == "ended" else _holding(held, now)
     return BillingStatusView(

@@ -50,6 +50,8 @@ async def _tenant(connection: postgres.Connection, look: Look, found: Seen | Non
             return await charges.tenant_of(connection, found.ref)
         case seen.Subscription():
             return found.tenant_id
+        case seen.Price() | seen.Endpoint():
+            return None
     return await charges.tenant_of(connection, found.customer_ref) if found.customer_ref else None
 
 

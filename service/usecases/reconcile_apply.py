@@ -32,6 +32,7 @@ _THINGS: Final[dict[Class, seen.Kind]] = {
     "refund_unrecorded": "payment",
     "dispute_unrecorded": "dispute",
     "subscription_status": "subscription",
+    "subscription_end": "subscription",
     "customer_missing": "customer",
 }
 

@@ -11,17 +11,22 @@ from typing import Final, TypeVar, get_args
 import msgspec
 
 from integrations.payments import Done, Outcome, Payments, StoppedError
-from policies import limits, subscription
+from policies import limits, money, subscription
 from policies.charging import seen
+from policies.model import AddonVersion, PlanVersion
 from policies.payment import course, fact, laying, table
 from policies.payment.fact import Kind as FactKind
-from policies.reconcile.finding import Ours, OurStatus, Theirs
+from policies.payment.fact import PaymentFact
+from policies.reconcile.finding import OurPrice, Ours, OurStatus, Theirs
 from policies.reconcile.plan import Scope
+from policies.subscription import Subscription
 from service.context import Context
 from store import payment_facts, postgres, reconcile, subscriptions
 
 _T = TypeVar("_T")
 _LATELY: Final = timedelta(days=2)
+_NOTICED: Final = timedelta(days=1)
+"""How long it is told that a notice did not come."""
 _ASKED_FOR: Final[dict[FactKind, seen.Kind]] = {
     "dispute": "dispute",
     "subscription": "subscription",
@@ -49,7 +54,7 @@ async def read(context: Context, scope: Scope, now: datetime) -> Sides:
     """
     ours = await _ours(context, scope, now)
     if context.payments is None:
-        nobody = msgspec.structs.replace(ours, charges=(), customers={}, facts={})
+        nobody = msgspec.structs.replace(ours, charges=(), customers={}, facts={}, stuck=())
         return Sides(ours=nobody, theirs=Theirs(), unread=())
     reader = _Reader(context.payments)
     if scope == "full":
@@ -73,6 +78,10 @@ async def _ours(context: Context, scope: Scope, now: datetime) -> Ours:
         credit_ids = await reconcile.credits_since(connection, since)
         lately = now - _LATELY if scope == "open" else datetime.min.replace(tzinfo=now.tzinfo)
         tenants = await reconcile.tenants_with_facts(connection, lately)
+        stuck = await reconcile.stuck(connection, tries=limits.RECONCILE_STUCK)
+        told = context.payments is not None and context.payments.hears
+        account = context.payments.account if context.payments is not None and told else ""
+        missed = await reconcile.missed(connection, account, since=now - _NOTICED) if told else []
     statuses = list[OurStatus]()
     for place in range(0, len(tenants), limits.RECONCILE_TENANTS):
         statuses += await _statuses(context, tenants[place : place + limits.RECONCILE_TENANTS], now)
@@ -82,32 +91,48 @@ async def _ours(context: Context, scope: Scope, now: datetime) -> Ours:
         facts=facts,
         credits=credit_ids,
         statuses=tuple(statuses),
+        prices=await _prices(context),
+        stuck=tuple(stuck),
+        missed=tuple(missed),
     )
 
 
 async def _statuses(context: Context, tenants: Sequence[str], now: datetime) -> list[OurStatus]:
     """What is stored of these tenants' billing statuses, beside what follows from facts."""
-    found = list[OurStatus]()
     async with postgres.transaction(context.pool) as connection:
-        for tenant_id in tenants:
-            held = await subscriptions.latest(connection, tenant_id)
-            if held is None:
-                continue
-            facts = await payment_facts.of_tenant(connection, tenant_id)
-            stored, said = held.subscription, course.of(facts, held.subscription.id)
-            step = said.at(now)
-            found.append(
-                OurStatus(
-                    tenant_id=tenant_id,
-                    state=subscription.state_at(stored, now),
-                    holds=subscription.billing_status_at(stored, now),
-                    follows="good" if step is None else step.status,
-                    laid=laying.laid(stored, facts, now=now) == stored,
-                    by_hand=fact.word_at(facts, stored.id, now) is not None,
-                    unknown=tuple(f"{one.kind} {one.subject}: {one.state}" for one in said.unknown),
-                )
-            )
-    return found
+        held = await subscriptions.latest_of(connection, tenants)
+        facts = await payment_facts.of_tenants(connection, tenants)
+    return [_status(tenant_id, stored, facts.get(tenant_id, ()), now) for tenant_id, stored in held.items()]
+
+
+def _status(tenant_id: str, stored: Subscription, facts: Sequence[PaymentFact], now: datetime) -> OurStatus:
+    said = course.of(facts, stored.id)
+    step = said.at(now)
+    return OurStatus(
+        tenant_id=tenant_id,
+        state=subscription.state_at(stored, now),
+        holds=subscription.billing_status_at(stored, now),
+        follows="good" if step is None else step.status,
+        laid=laying.laid(stored, facts, now=now) == stored,
+        by_hand=fact.word_at(facts, stored.id, now) is not None,
+        unknown=tuple(f"{one.kind} {one.subject}: {one.state}" for one in said.unknown),
+    )
+
+
+async def _prices(context: Context) -> dict[str, OurPrice]:
+    """What is charged for all that is offered, by the id under which a provider may know it."""
+    offer = context.catalogs.active
+    if offer is None:
+        return {}
+    versions = await context.catalogs.need(offer.plans.values(), offer.addons.values())
+    sold: list[PlanVersion | AddonVersion] = [versions.plans[one] for one in offer.plans.values()]
+    sold += [versions.addons[one] for one in offer.addons.values()]
+    return {
+        one.addon_id if isinstance(one, AddonVersion) else one.plan_id: OurPrice(
+            money.rounded(money.exact(one.price, one.currency)), one.currency
+        )
+        for one in sold
+    }
 
 
 def _wanted(ours: Ours, scope: Scope) -> list[seen.Thing]:
@@ -138,6 +163,7 @@ class _Reader:
         self._things: dict[str, seen.Seen] = {}
         self._gone: set[str] = set()
         self._lines: dict[str, tuple[seen.Line, ...]] = {}
+        self._listed: set[seen.Kind] = set()
         self.unread: set[str] = set()
 
     def theirs(self) -> Theirs:
@@ -147,6 +173,9 @@ class _Reader:
             gone=frozenset(self._gone - self._things.keys()),
             lines=self._lines,
             live=self._payments.live,
+            listed=frozenset(self._listed),
+            tells=self._payments.hears,
+            version=self._payments.version,
         )
 
     async def browse(self, *, since: datetime, until: datetime) -> None:
@@ -154,6 +183,8 @@ class _Reader:
 
         async def one(kind: seen.Kind) -> None:
             found = await self._ask(f"{kind}s", self._payments.browse(kind, since=since, until=until))
+            if found is not None:
+                self._listed.add(kind)
             for thing in found or ():
                 self._things[thing.ref] = thing
 

@@ -24,9 +24,32 @@ select tenant_id, customer_ref from payers where customer_ref is not null order 
 
 -- name: facts
 -- What was seen last of each thing that only the provider has.
-select distinct on (kind, subject) tenant_id, kind, subject, state from payment_facts
+select distinct on (kind, subject) tenant_id, kind, subject, state, (body ->> 'endsAt')::timestamptz as ends_at
+from payment_facts
 where kind in ('dispute', 'refund', 'subscription', 'customer')
 order by kind, subject, seen_at desc, fact_no desc;
+
+-- name: stuck
+-- Things that could not be looked at so many times in a row.
+select kind, ref, coalesce(tenant_id, '') as tenant_id, failed from payment_objects
+where next_at is not null and tries >= %(tries)s order by ref;
+
+-- name: missed
+-- Notices since an instant that did not come, and were found by asking long after; none from before we were told any.
+select n.ref, n.type, n.happened_at from payment_notices n join payment_accounts a using (account)
+where n.account = %(account)s and n.via = 'asked' and n.received_at >= %(since)s and n.happened_at > a.charges_since
+  and n.received_at > n.happened_at + make_interval(secs => %(late_s)s)
+order by n.happened_at, n.ref limit %(limit)s;
+
+-- name: open_by_class
+-- What two looks have found to differ, by class and currency; and since when.
+select class as kind, coalesce(body ->> 'currency', '') as currency, count(*) as findings,
+  coalesce(sum((body ->> 'money')::bigint), 0)::bigint as money, min(first_seen_at) as oldest
+from reconcile_findings where state = 'open' group by 1, 2 order by 1, 2;
+
+-- name: last_plan
+-- When the last look was, by its scope.
+select scope, max(made_at) as made_at from reconcile_plans group by scope order by scope;
 
 -- name: credits
 select credit_note_id from credit_notes where issued_at >= %(since)s;

@@ -6,6 +6,26 @@ where tenant_id = %(tenant_id)s
 order by created_at desc, subscription_id desc
 limit 1
 
+-- name: latest_of
+-- The same of many tenants.
+select distinct on (tenant_id) tenant_id, subscription_id, anchored_at, created_at, trial_ends_at, revision
+from subscriptions
+where tenant_id = any(%(tenants)s)
+order by tenant_id, created_at desc, subscription_id desc
+
+-- name: phases_of
+-- The last phases of each of these subscriptions, newest first.
+select s.tenant_id, p.plan_id, p.plan_version, p.start, p."end", p.addons
+from unnest(%(tenants)s::text[], %(subscriptions)s::text[]) as s (tenant_id, subscription_id)
+cross join lateral (
+  select plan_id, plan_version, start_at as start, end_at as "end", addons
+  from subscription_phases q
+  where q.tenant_id = s.tenant_id and q.subscription_id = s.subscription_id
+  order by start_at desc
+  limit %(limit)s
+) p
+order by s.tenant_id, p.start desc
+
 -- name: phases
 -- The last phases of a subscription, newest first.
 select plan_id, plan_version, start_at as start, end_at as "end", addons

@@ -239,3 +239,48 @@ async def test_bad_questions_about_it_are_named(acme, context):
     problem_of(await acme.put(STATUS, json=past), 422, "/until")
     problem_of(await acme.request("DELETE", STATUS, json={}), 422, "/reason")
     assert (await shown(acme))["billing"] == []
+
+
+def disputed(state, at=NOW):
+    return PaymentFact(kind="dispute", subject="dp_1", state=state, seen_at=at, since=at)
+
+
+async def settle(api, outcome, dispute_id="dp_1", **headers):
+    body = {"outcome": outcome, "reason": "the bank wrote"}
+    return await api.post(f"/v1/tenants/acme/disputes/{dispute_id}/settle", json=body, headers=headers)
+
+
+async def test_a_dispute_that_was_lost_is_settled_by_hand_and_stays_so(acme, context, clock):
+    """Also when the provider is looked at again, and still has it as lost."""
+    await payment_facts.note(context, ledger.ORDER, "acme", [disputed("needs_response")])
+    assert "is needs_response" in problem_of(await settle(acme, "settled"), 409)["detail"]
+    lost = await settle(acme, "lost")
+    assert (lost.status_code, lost.json()["status"]) == (200, "suspended")
+    assert [one["flag"] for one in lost.json()["flags"]] == ["dispute_lost"]
+    assert (await settle(acme, "settled")).json()["status"] == "good"
+    clock.at += DAY
+    await payment_facts.note(context, ledger.ORDER, "acme", [disputed("lost", clock.at)])
+    view = await status_of(acme)
+    assert (view["status"], view["flags"]) == ("good", [])
+    items = (await acme.get(f"{STATUS}/history")).json()["items"]
+    assert [(one["state"], one["reason"]) for one in items] == [
+        ("lost", ""), ("settled", "the bank wrote"), ("lost", "the bank wrote"), ("needs_response", ""),
+    ]  # fmt: skip
+
+
+async def test_a_dispute_that_was_won_by_hand_opens_again_until_more_is_seen(acme, context, clock):
+    await payment_facts.note(context, ledger.ORDER, "acme", [disputed("under_review")])
+    assert (await status_of(acme))["status"] == "restricted"
+    first = await settle(acme, "won", **{"idempotency-key": "k"})
+    assert first.json()["status"] == "good"
+    assert (await settle(acme, "won", **{"idempotency-key": "k"})).json() == first.json()
+    assert "won already" in problem_of(await settle(acme, "won"), 409)["detail"]
+    clock.at += DAY
+    await payment_facts.note(context, ledger.ORDER, "acme", [disputed("lost", clock.at)])
+    assert (await status_of(acme))["status"] == "suspended"
+
+
+async def test_of_disputes_that_nobody_knows_nothing_is_said(acme):
+    problem_of(await settle(acme, "won"), 404)
+    problem_of(await settle(acme, "gone"), 422, "/outcome")
+    problem_of(await settle(acme, "won", **{"if-match": '"x"'}), 412)

@@ -581,6 +581,7 @@ def test_what_differs_is_planned_shown_tried_and_applied(served):
         "status_stale acme of acme",
         "expected good, found suspended",
         "lay: lay it anew. It follows",
+        "At risk: no money; the oldest is open since 20",
     ):
         assert part in shown
     tried = run("reconcile", "apply", plan["planId"], ends=1).output

@@ -65,3 +65,23 @@ async def test_who_may_not_and_what_is_not_there(api, plan_id, make_key):
         body = {"dryRun": False}
         problem_of(await api.post(f"{PLANS}/{plan_id}/apply", json=body, headers=headers), 403)
     assert await status(api) == "suspended"
+
+
+async def test_the_metrics_say_what_is_open_and_since_when(api, context, plan_id):
+    async with postgres.transaction(context.pool) as connection:
+        await connection.execute(
+            b'update reconcile_findings set body = body || \'{"money": 4900, "currency": "usd"}\''
+        )
+    context.clock.at += timedelta(minutes=4)
+    text = (await api.get("/metrics")).text
+    assert 'metergate_reconcile_open{class="status_stale"} 1.0' in text
+    assert 'metergate_reconcile_open{class="item_pending"} 0.0' in text
+    assert 'metergate_reconcile_risk_minor{currency="usd"} 4900.0' in text
+    assert "metergate_reconcile_oldest_seconds 300.0" in text
+    assert 'metergate_reconcile_age_seconds{scope="full"} 240.0' in text
+    await api.post(f"{PLANS}/{plan_id}/apply", json={"dryRun": False})
+    await reconcile.make(context, "full", context.clock.now())
+    text = (await api.get("/metrics")).text
+    assert 'metergate_reconcile_open{class="status_stale"} 0.0' in text
+    assert "metergate_reconcile_risk_minor{" not in text
+    assert "metergate_reconcile_oldest_seconds 0.0" in text

@@ -2,15 +2,26 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import msgspec
 
 from policies.charging import seen
-from policies.reconcile.finding import Known, OurCharge, Ours, OurStatus, Theirs
+from policies.reconcile.finding import (
+    Known,
+    Missed,
+    OurCharge,
+    OurPrice,
+    Ours,
+    OurStatus,
+    Stuck,
+    Theirs,
+)
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 OLD = NOW - timedelta(days=3)
 DAY = timedelta(days=1)
+VERSION = "2026-10-28.endive"
 LINES = {"1": 4900, "2": 1234, "3": -400}
 TOTAL = 5734
 
@@ -32,11 +43,16 @@ def clean(tenants: int = 3) -> tuple[Ours, Theirs]:
         facts["dispute", f"dp_{number}"] = Known(tenant_id, "won")
         facts["subscription", f"sub_{number}"] = Known(tenant_id, "active")
         statuses.append(standing(tenant_id))
+        things[f"price_{number}"] = seen.Price(ref=f"price_{number}", key="pro", amount=4900, currency="usd")
     ids = frozenset(one.invoice_id for one in charges)
     ours = Ours(
-        charges=tuple(charges), customers=customers, facts=facts, invoices=ids, statuses=tuple(statuses)
-    )
-    return ours, Theirs(things=things, lines=lines)
+        charges=tuple(charges), customers=customers, facts=facts, invoices=ids, statuses=tuple(statuses),
+        prices={"pro": OurPrice(4900, "usd")},
+    )  # fmt: skip
+    things["we_0"] = seen.Endpoint(ref="we_0", ours=True, enabled=True, version=VERSION)
+    things["we_1"] = seen.Endpoint(ref="we_1", ours=False, enabled=False)
+    kinds = frozenset(get_args(seen.Kind))
+    return ours, Theirs(things=things, lines=lines, listed=kinds, tells=True, version=VERSION)
 
 
 def billed(tenant_id: str, customer: str, state: str) -> tuple[OurCharge, seen.Invoice]:
@@ -162,6 +178,10 @@ def _status(**changes) -> Wrong:
     return change
 
 
+def _ours(**changes) -> Wrong:
+    return lambda sides: (msgspec.structs.replace(sides[0], **changes), sides[1])
+
+
 def _together(*wrongs: Wrong) -> Wrong:
     def change(sides: Sides) -> Sides:
         for wrong in wrongs:
@@ -184,6 +204,9 @@ WRONG: dict[str, tuple[Wrong, int]] = {
     "item_duplicate": (_lines(*DRAFT, msgspec.structs.replace(DRAFT[0], ref="il_again")), 4900),
     "item_amount": (_lines(msgspec.structs.replace(DRAFT[0], amount=5000), *DRAFT[1:]), 100),
     "item_foreign": (_lines(*DRAFT, line("in_t0_draft", None, 77, "il_x")), 77),
+    "item_pending": (
+        _more(seen.Item(ref="ii_x", customer_ref="cus_0", amount=-50, currency="usd", created_at=OLD)), 50
+    ),
     "invoice_total": (_there("in_t0_open", subtotal=TOTAL + 9), 9),
     "invoice_missing": (_gone("in_t0_draft"), TOTAL),
     "invoice_duplicate_draft": (_more(msgspec.structs.replace(_second, status="draft")), 0),
@@ -204,6 +227,7 @@ WRONG: dict[str, tuple[Wrong, int]] = {
     "credit_note_unrecorded": (_more(_credit), 100),
     "dispute_unrecorded": (_there("dp_0", status="lost"), TOTAL),
     "subscription_status": (_there("sub_0", status="past_due"), 0),
+    "subscription_end": (_there("sub_0", cancels_at=NOW + DAY), 0),
     "subscription_twice": (
         _together(
             _more(subscription(0, ref="sub_second")),
@@ -220,6 +244,11 @@ WRONG: dict[str, tuple[Wrong, int]] = {
     "customer_missing": (_gone("cus_0"), 0),
     "customer_duplicate": (_more(seen.Customer(ref="cus_second", tenant_id="t0", created_at=OLD)), 0),
     "customer_metadata_lost": (_there("cus_0", tenant_id=None), 0),
+    "price_differs": (_there("price_0", amount=3900), 0),
+    "look_stuck": (_ours(stuck=(Stuck("dispute", "dp_9", "t0", "timed out"),)), 0),
+    "notice_gap": (_ours(missed=(Missed("evt_9", "invoice.paid", OLD),)), 0),
+    "endpoint_off": (_there("we_0", enabled=False), 0),
+    "endpoint_version": (_there("we_0", version="2025-03-31.basil"), 0),
     "operation_stuck": (_here("inv_t0_draft", sending_since=NOW - timedelta(minutes=31)), 0),
     "livemode_mismatch": (_there("in_t0_open", live=True), 0),
     "status_unknown": (_there("in_t0_open", status="dreaming"), 0),

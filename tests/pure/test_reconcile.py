@@ -8,11 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.charging import seen
 from policies.reconcile import classes, compare, looks, plan
 from policies.reconcile.classes import ACTS, KINDS, Class
 from policies.reconcile.finding import Finding
 from policies.reconcile.looks import APART
-from tests.pure.reconciled import DAY, DRAFT, NOW, OLD, WRONG, _here, _lines, _more, _second, clean, payment
+from tests.pure.reconciled import (
+    DAY,
+    DRAFT,
+    NOW,
+    OLD,
+    WRONG,
+    _here,
+    _lines,
+    _more,
+    _second,
+    _there,
+    clean,
+    payment,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -25,13 +39,16 @@ def test_there_is_an_injection_for_every_class():
     assert set(WRONG) == set(get_args(Class)) == set(KINDS)
 
 
+OF_NOBODY = {"livemode_mismatch", "price_differs", "notice_gap", "endpoint_off", "endpoint_version"}
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_put_wrong_is_found_and_named_and_nothing_else_is(kind):
     wrong, money = WRONG[kind]
     (one,) = found(wrong(clean()))
     assert (one.kind, one.money) == (kind, money)
     assert one.expected != one.actual
-    assert one.tenant_id == "t0" or kind == "livemode_mismatch"
+    assert one.tenant_id == "t0" or kind in OF_NOBODY
     assert one.currency == ("usd" if money else one.currency)
 
 
@@ -48,7 +65,7 @@ CONCERNED = {
     "status_unknown", "invoice_unpaid_there", "invoice_open_stale", "subscription_status", "status_stale",
     "status_by_hand", "subscription_zombie", "customer_missing", "customer_metadata_lost",
     "customer_duplicate", "invoice_duplicate_draft", "invoice_duplicate_unpaid", "invoice_duplicate_paid",
-    "invoice_unknown", "invoice_foreign",
+    "invoice_unknown", "invoice_foreign", "subscription_end", "endpoint_off", "endpoint_version",
 }  # fmt: skip
 
 
@@ -87,6 +104,42 @@ def test_what_is_under_way_is_left_alone():
     assert found(_lines(*DRAFT[1:])(sending(clean()))) == ()
     to_come = _here("inv_t0_draft", lines={"2": 1234, "3": -400}, planned=frozenset({"1"}))
     assert found(to_come(clean())) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        _there("price_0", amount=None), _there("price_0", currency="eur"), _there("price_0", active=False),
+    ],
+)  # fmt: skip
+def test_a_price_differs_in_amount_currency_or_whether_it_is_sold(wrong):
+    assert [one.kind for one in found(wrong(clean()))] == ["price_differs"]
+
+
+def test_money_that_came_for_a_part_of_an_open_invoice_is_told():
+    (one,) = found(_there("in_t0_open", amount_paid=700)(clean()))
+    assert (one.kind, one.expected, one.actual, one.money) == ("paid_amount", "0", "700", 700)
+
+
+def test_what_was_not_listed_is_not_said_to_be_missing():
+    """An hourly look lists nothing; one without a secret is to be told nothing."""
+    ours, theirs = _there("we_0", enabled=False)(clean())
+    for quiet in (
+        msgspec.structs.replace(theirs, **change) for change in ({"listed": frozenset()}, {"tells": False})
+    ):
+        assert found((ours, quiet)) == ()
+
+
+def test_an_endpoint_in_an_old_version_does_no_harm_beside_one_in_the_pinned():
+    second = seen.Endpoint(ref="we_2", ours=True, enabled=True, version="2025-03-31.basil")
+    assert found(_more(second)(clean())) == ()
+
+
+def test_a_line_of_somebody_elses_customer_is_not_ours_to_tell():
+    strange = seen.Item(ref="ii_x", customer_ref="cus_x", amount=5, currency="usd", created_at=OLD)
+    assert found(_more(strange)(clean())) == ()
+    ours = msgspec.structs.replace(strange, line_id="1")
+    assert [one.kind for one in found(_more(ours)(clean()))] == ["item_pending"]
 
 
 def test_a_thing_of_the_wrong_mode_makes_the_rest_unbelievable():
@@ -154,6 +207,9 @@ def test_a_plan_says_what_is_to_be_done_why_that_is_safe_and_what_is_at_risk():
     assert [(one.kind, one.open, one.money, one.oldest) for one in made.totals] == [
         ("invoice_paid_missed", 1, {"usd": 100}, NOW), ("paid_amount", 1, {"jpy": 1}, NOW),
     ]  # fmt: skip
+    assert (made.at_risk, made.oldest) == ({"jpy": 1, "usd": 100}, NOW)
+    first = plan.made("pln_1", kept(ONE), scope="full", looked_at=1, unread=(), now=NOW)
+    assert (first.at_risk, first.oldest) == ({"usd": 100}, None), "what one look has found is not open"
     assert not made.is_clean
     assert planned([]).is_clean
     assert not planned([], unread=("disputes: timed out",)).is_clean

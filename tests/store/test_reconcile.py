@@ -1,6 +1,7 @@
 """Plans are kept as they were made, acts are done once, whoever dies or comes second."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -9,12 +10,13 @@ import pytest
 from jobs import housekeep
 from jobs import reconcile as job
 from policies.errors import NotFoundError
-from policies.payment.fact import PaymentFact
+from policies.payment.fact import PaymentFact, Rule
 from policies.reconcile import looks, plan
 from policies.reconcile.finding import Finding
 from policies.reconcile.looks import Kept
-from service.usecases import payment_facts, reconcile, reconcile_apply
-from store import postgres
+from service.usecases import payment_facts, reconcile, reconcile_apply, tenants
+from store import payment_facts as facts_store
+from store import postgres, subscriptions
 from store import reconcile as store
 from tests.conftest import NOW, ROOT
 from tests.store import ledger
@@ -178,3 +180,53 @@ async def test_a_look_is_asked_for_once_and_not_for_what_is_over(context, catalo
         )
         assert await postgres.scalars(connection, LINES, {}) == ["reconcile.look"] * 2
     assert asked == ["pi_1 payment 1"]
+
+
+async def test_a_worker_that_may_does_what_is_safe_by_itself(acme):
+    """Of what two looks have found, as a job that stands in the audit; whoever looks then finds nothing."""
+    allowed = replace(acme, config=msgspec.structs.replace(acme.config, reconcile_apply="safe"))
+    worker = ledger.worker(allowed)
+    first = await job.run(worker, acme.clock.now())
+    assert ("done" in first, (await billing(acme))[-1]) == (False, "suspended"), "one look is not enough"
+    acme.clock.at += APART
+    assert "1 done" in await job.run(worker, acme.clock.now())
+    assert (await billing(acme))[-1] == "good"
+    acme.clock.at += timedelta(hours=1)
+    assert await job.run(worker, acme.clock.now()) == ""
+    async with postgres.transaction(acme.pool) as connection:
+        actors = b"select actor from audit where action = 'reconcile.lay'"
+        assert await postgres.scalars(connection, actors, {}) == ["job:reconcile"]
+
+
+async def test_a_plan_that_the_breaker_has_stopped_is_not_done_by_a_worker_either(acme):
+    found = [refund(f"pi_{number}") for number in range(7)]
+    made = plan.made("pln_1", found, scope="full", looked_at=7, unread=(), now=NOW)
+    assert made.broken
+    context = replace(acme, config=msgspec.structs.replace(acme.config, reconcile_apply="safe"))
+    assert await job._apply(ledger.worker(context), made) == ""
+    unread = plan.made("pln_2", found[:1], scope="full", looked_at=7, unread=("disputes",), now=NOW)
+    assert unread.actions
+    assert await job._apply(ledger.worker(context), unread) == ""
+
+
+async def test_many_billing_statuses_are_read_as_one_is(context, catalog):
+    """Those of many tenants in one go, with subscriptions that follow each other, and without any."""
+    names = [f"t{number}" for number in range(5)]
+    for number, name in enumerate(names):
+        await ledger.subscribed(context, name, "pro")
+        for look in range(number):
+            seen_at = NOW + timedelta(hours=look)
+            fact = PaymentFact(
+                kind="invoice", subject=f"inv_{look}", state="failed", seen_at=seen_at, since=seen_at,
+                rule=Rule(grace_days=look),
+            )  # fmt: skip
+            await payment_facts.note(context, ledger.ORDER, name, [fact])
+    await tenants.put(context, ledger.ORDER, "bare", tenants.Wish(name="bare"))
+    async with postgres.transaction(context.pool) as connection:
+        found = await subscriptions.latest_of(connection, [*names, "bare", "nobody"])
+        facts = await facts_store.of_tenants(connection, [*names, "bare"])
+        for name in names:
+            held = await subscriptions.latest(connection, name)
+            assert found.pop(name) == held.subscription
+            assert facts.pop(name, []) == await facts_store.of_tenant(connection, name)
+    assert (found, facts) == ({}, {})

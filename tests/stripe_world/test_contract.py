@@ -1,9 +1,12 @@
 """The contract itself, and that what the suite asks of Stripe is what the product asks."""
 
+from typing import get_args
+
 import httpx
 import pytest
 
 from integrations.stripe_billing import looking
+from policies.charging import seen
 from tests.stripe_world.account import KEY
 
 AGAINST = (
@@ -35,4 +38,4 @@ async def test_what_stripe_would_not_understand_is_found(world, method, path, bo
 def test_every_kind_can_be_looked_at():
     """A kind that is added to the words of charging is added here."""
     kinds = {*looking._PLAIN, *looking._FOR_AN_INVOICE}
-    assert kinds == {"customer", "invoice", "payment", "dispute", "credit_note", "subscription"}
+    assert kinds == set(get_args(seen.Kind))

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from integrations.payments import Done
 from integrations.stripe_billing import shapes
 from jobs import look
 from policies.errors import ConflictError
@@ -16,6 +17,10 @@ from tests.stripe_world.account import DECLINED
 from tests.stripe_world.charging import charge_of, issue, pushed, state_of, subscribed
 
 DAY = timedelta(days=1)
+DRAFTS = (
+    "item_missing", "item_duplicate", "item_amount", "item_foreign", "invoice_missing",
+    "invoice_finalized_early",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -30,6 +35,10 @@ async def acme(billing, account):
     assert await state_of(billing, first) == "paid"
     await looked(billing)
     return billing
+
+
+def line_of(item):
+    return shapes.line(item)
 
 
 async def passes(billing, account, time):
@@ -204,6 +213,64 @@ async def test_a_bad_day_is_told_class_by_class_mended_as_far_as_may_be_and_then
     await looked(acme)
     assert [await state_of(acme, one) for one in unpaid] == ["paid", "void", "uncollectible"]
     assert told(await plan(acme, account)) == [("customer_duplicate", None)]
+
+
+async def test_whatever_somebody_does_to_drafts_and_around_them_is_found_mended_or_proposed(acme, account):
+    """One thing of each class that an account can show beside the bad day above."""
+    stripe = account.stripe
+    (customer,) = (await stripe.customers.list_async({})).data
+    await account.fault("POST /v1/invoiceitems", 500)
+    stuck = await issue(acme, "acme", [700])
+    await pushed(acme)
+    await account.fault("GET /v1/invoiceitems", 500, times=len(DRAFTS))
+    ids = {name: await issue(acme, "acme", [4900, -400]) for name in DRAFTS}
+    await pushed(acme)
+    refs = {name: (await charge_of(acme, one))[0].invoice_ref for name, one in ids.items()}
+    items = {
+        name: (await stripe.invoice_items.list_async({"invoice": ref})).data for name, ref in refs.items()
+    }
+    ours = {"customer": customer.id, "currency": "usd"}
+    first = {name: found[-1] for name, found in items.items()}
+    assert await acme.payments.drop_line(line_of(first["item_missing"]), "k") == Done(None)
+    again = first["item_duplicate"]
+    twice = {"amount": again.amount, "metadata": again.metadata.to_dict(), "invoice": refs["item_duplicate"]}
+    await stripe.invoice_items.create_async(ours | twice)
+    await stripe.invoice_items.update_async(first["item_amount"].id, {"amount": 4800})
+    await stripe.invoice_items.create_async(ours | {"amount": 5, "invoice": refs["item_foreign"]})
+    await stripe.invoices.delete_async(refs["invoice_missing"])
+    await stripe.invoices.finalize_invoice_async(refs["invoice_finalized_early"], {"auto_advance": False})
+    await stripe.invoice_items.create_async(ours | {"amount": 300})
+    lost = {shapes.TENANT: "acme", shapes.INVOICE: "inv_lost"}
+    await stripe.invoices.create_async(ours | {"auto_advance": False, "metadata": lost,
+                                               "pending_invoice_items_behavior": "exclude"})  # fmt: skip
+    product = await stripe.products.create_async({"name": "Pro"})
+    price = {"product": product.id, "unit_amount": 3900, "currency": "usd", "lookup_key": "pro"}
+    await stripe.prices.create_async(price)
+    await account.order("endpoint", api_version="2025-03-31.basil")
+    for _ in range(3):
+        await wait(acme, account)
+    made = await plan(acme, account)
+    assert told(made) == [
+        ("endpoint_version", None), ("invoice_finalized_early", "resume"), ("invoice_missing", "resume"),
+        ("invoice_unknown", None), ("item_amount", None), ("item_duplicate", "resume"),
+        ("item_foreign", None), ("item_missing", "resume"), ("item_pending", None),
+        ("operation_stuck", "resume"), ("price_differs", None),
+    ]  # fmt: skip
+    assert made.at_risk == {"usd": 4500 + 4500 + 100 + 4900 + 5 + 4900 + 300}
+    done = await apply(acme, made)
+    assert {state for state, _ in done} == {"done"}, done
+    await pushed(acme)
+    for name in ("item_missing", "item_duplicate", "invoice_missing", "invoice_finalized_early"):
+        assert await state_of(acme, ids[name]) == "paid", name
+    assert await state_of(acme, stuck) == "paid"
+    await account.order("endpoint", status="disabled")
+    await looked(acme)
+    left = await plan(acme, account)
+    assert told(left) == [
+        ("endpoint_off", None), ("invoice_unknown", None), ("item_amount", None), ("item_foreign", None),
+        ("item_pending", None), ("price_differs", None),
+    ]  # fmt: skip
+    assert left.actions == ()
 
 
 async def test_too_much_of_one_class_stops_everything(acme, account):

@@ -1,7 +1,8 @@
 """The simulator as a server on loopback; prints its port. Each account is a test's own: `/worlds/ID/v1/…`.
 
 Around it stands what it lacks: every request is held against Stripe's document first, some answers are faults
-that a test ordered, invoice payments can be listed, and what time or a bank does can be ordered (`/_ctl`).
+that a test ordered, invoice payments and an endpoint can be listed, and what time or a bank does can be
+ordered (`/_ctl`).
 """
 
 import asyncio
@@ -46,6 +47,7 @@ class Side:
         self.faults: list[dict] = []
         self.findings: list[str] = []
         self.requests: list[str] = []
+        self.endpoint: dict = {"status": "enabled", "api_version": None}
 
 
 class Server:
@@ -76,6 +78,9 @@ class Server:
         side = self.sides.setdefault(account, Side())
         if act == "look":
             return {"findings": side.findings, "requests": side.requests}
+        if act == "endpoint":
+            side.endpoint |= given
+            return {}
         if act == "fault":
             side.faults.append(given)
             return {}
@@ -107,6 +112,9 @@ class Server:
             asked = decode(scope["query_string"].decode())
             found = await asyncio.to_thread(self.accounts.run, account, lambda inst: _payments(inst, asked))
             await _answer(send, 200, found)
+            return
+        if path == "/v1/webhook_endpoints":
+            await _answer(send, 200, _endpoints(self.sides[account].endpoint))
             return
         if scope["method"] == "GET" and path.startswith("/v1/charges"):
             send = _with_intents(send)
@@ -155,6 +163,20 @@ def _payments(inst, asked: dict) -> object:
             if asked.get("invoice") in (None, row["id"]) and wanted in (None, _intent(row["_charge"]))
         ],
     }
+
+
+def _endpoints(said: dict) -> object:
+    """The one endpoint that each account has; the simulator knows of none."""
+    endpoint = {
+        "id": "we_1",
+        "object": "webhook_endpoint",
+        "created": 0,
+        "enabled_events": ["*"],
+        "livemode": False,
+        "metadata": {},
+        "url": "https://metergate.example/v1/stripe/webhook",
+    } | said
+    return {"object": "list", "has_more": False, "url": "/v1/webhook_endpoints", "data": [endpoint]}
 
 
 def _payment(row: dict, *, expanded: bool) -> dict:
