@@ -15,8 +15,9 @@ import msgspec
 from redis import exceptions
 
 from policies import limits, rollover
+from policies.rollover import Late
 from store import accounts, consuming, journal, keyspace, script_call, scripts
-from store.accounts import Account
+from store.accounts import Account, Carrying
 from store.consuming import Found, Use
 from store.conversation import Command
 from store.counters import MARK_LIFE_S, Recording
@@ -68,14 +69,18 @@ class End(msgspec.Struct, frozen=True):
     quantity: int = 0
     after: accounts.Link | None = None
     """What the period hands on, if it rolls over and the next one has begun: a settle leaves that alone."""
+    late: Late | None = None
+    """How late it comes for what rolls over, by the facts of now; None: as the reserve foresaw it."""
 
     def account(self, now: datetime) -> Account:
-        """The account of the reserve, and how late the end comes for what rolls over (R19)."""
-        account = self.hold.account
-        if account.carrying is None:
+        """The account of the reserve, and how late the end comes for what rolls over by now (R19)."""
+        hold, account = self.hold, self.hold.account
+        foreseen = rollover.lateness_of(hold.period_ends, journal.microseconds(now))
+        late = foreseen if self.late is None else self.late
+        if account.carrying is None and not late:
             return account
-        late = rollover.lateness_of(account.carrying.ends, journal.microseconds(now))
-        carrying = msgspec.structs.replace(account.carrying, late=late, after=self.after)
+        links = account.carrying.links if account.carrying else ()
+        carrying = Carrying(links, hold.period_ends, late, self.after)
         return msgspec.structs.replace(account, carrying=carrying)
 
     @property

@@ -78,6 +78,14 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
     decimals: int
     counts: bool
     """The feature counts calls, whatever their quantity."""
+    ends: int = 0
+    """When the period of the reserve ends, in microseconds since 1970; 0: never. Kept whatever the plan:
+    another one that lets the rest go on may come before that."""
+
+    @property
+    def period_ends(self) -> int:
+        """The same, also of one that was made before it was kept for every plan."""
+        return self.ends or (self.account.carrying.ends if self.account.carrying else 0)
 
 
 class RecordEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):

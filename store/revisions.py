@@ -169,10 +169,10 @@ async def keep(connection: postgres.Connection, acts: Iterable[Staged]) -> None:
 async def keep_shifts(connection: postgres.Connection, ends: Iterable[Staged]) -> None:
     """Keeps how reservations that came back unused have moved what others used among the buckets.
 
-    No event shows it, but sums of draws need it.
+    No event shows it, but sums of draws need it; as that of the reserve's instant where it came in time.
     """
     rows = [
-        _unseen(item, item.event.digest)
+        _unseen(item if item.event.late else _in_time(item), item.event.digest)
         for item in ends
         if any(
             (item.draw.included, item.draw.overage, item.draw.excess, item.draw.grants, item.draw.rollover)
@@ -199,6 +199,13 @@ async def keep_held_over(connection: postgres.Connection, ends: Iterable[Staged]
             digest = hashlib.sha256(name + event.reservation).digest()[:16]
             rows.append(_unseen(msgspec.structs.replace(item, event=booked, draw=draw), digest))
     await postgres.execute_each(connection, sql.insert, rows)
+
+
+def _in_time(item: Staged) -> Staged:
+    """An end as if it had come at once: with a period that is cut short meanwhile it is none of the late."""
+    return msgspec.structs.replace(
+        item, event=msgspec.structs.replace(item.event, accepted_at=item.event.event_at)
+    )
 
 
 def _negative(draw: Draw) -> Draw:

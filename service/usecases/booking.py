@@ -163,7 +163,7 @@ def use(event: Usage, standing: Standing, request: Request, bounds: Allowance, m
         decided=journal.Decided(moment.decision_id, standing.offer.hash, request.context),
         rise=rise,
         late=place.account.carrying.late if place.account.carrying else 0,
-        hold=None if moment.seconds is None else _hold(right.feature, place.account, kept_caps),
+        hold=None if moment.seconds is None else _hold(right, right.feature, place.account, kept_caps),
     )
     return Use(
         account=place.account,
@@ -185,8 +185,10 @@ def _rise(feature: Feature, event: Usage) -> journal.Rise | None:
     return journal.Rise() if value is None else journal.Rise(keyspace.value_field(value))
 
 
-def _hold(feature: Feature, account: Account, caps: tuple[CapMove, ...]) -> journal.Hold:
-    return journal.Hold(account, caps, feature.decimals, feature.aggregation == "count")
+def _hold(right: Right, feature: Feature, account: Account, caps: tuple[CapMove, ...]) -> journal.Hold:
+    end = right.period.end if right.period is not None else None
+    ends = 0 if end is None else journal.microseconds(end)
+    return journal.Hold(account, caps, feature.decimals, feature.aggregation == "count", ends)
 
 
 def _place(standing: Standing, moment: Moment) -> Place:

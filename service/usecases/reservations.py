@@ -13,7 +13,6 @@ from policies import errors, limits, quantity, rollover
 from service.context import Context
 from service.usecases import acknowledging, carrying, check, fitting
 from store import flush, holds, journal, postgres, reservations
-from store.accounts import Link
 from store.holds import End, EndOutcome, Name
 from store.journal import Line
 from store.link import RedisAwayError
@@ -77,7 +76,7 @@ async def settle(context: Context, told: Told, said: Number) -> ReservationView:
         line = await _open(context, told)
         if line is not None:
             used = _scaled(line, said)
-            view = await _ended(context, End("settle", line, used, await _after(context, line)))
+            view = await _ended(context, await _settling(context, line, used))
         else:
             found = await _stored(context, told)
             used = _scaled(found.line, said)
@@ -172,7 +171,7 @@ async def _settled_late(context: Context, found: Reservation, used: int) -> Rese
     now, line = context.clock.now(), found.line
     if journal.instant(line.event.event_at) < now - timedelta(days=limits.EVENT_AGE_DAYS):
         raise errors.ConflictError(f"Usage of more than {limits.EVENT_AGE_DAYS} days ago cannot be counted.")
-    end = End("settle", line, used, await _after(context, line))
+    end = await _settling(context, line, used)
     (status,) = await context.counters.record([holds.late(end, now)], now=now)
     if status == "retry":
         raise fitting.unavailable()
@@ -181,19 +180,33 @@ async def _settled_late(context: Context, found: Reservation, used: int) -> Rese
     return _view(line, "settled", ended_at=now, settled=used) if status == "accepted" else None
 
 
-async def _after(context: Context, line: Line) -> Link | None:
-    """What the period of a reserve hands on if it rolls over, however long ago the next one began."""
+async def _settling(context: Context, line: Line, used: int) -> End:
+    """The end of a reserve for what was used, with what its period hands on if it rolls over (R19).
+
+    The facts of now say so, however long ago the next one began: since the reserve its period may have been
+    cut short. Those of the reserve do where nothing has changed, or where the period goes on and no facts are
+    at hand.
+    """
     event, hold, now = line.event, line.event.hold, context.clock.now()
-    carried = hold.account.carrying if hold is not None else None
-    if carried is None or not rollover.lateness_of(carried.ends, journal.microseconds(now)):
-        return None
-    snapshot, offer = await context.snapshots.get(event.tenant_id), check.active_offer(context)
-    right, following = [
-        await check.resolve(context, offer, snapshot, event.feature_id, journal.instant(at))
-        for at in (event.event_at, carried.ends)
-    ]
+    assert hold is not None, "a reserve says what its end needs"
+    end = End("settle", line, used)
+    over = rollover.lateness_of(hold.period_ends, journal.microseconds(now)) > 0
+    try:
+        snapshot = await context.snapshots.get(event.tenant_id)
+    except errors.UnavailableError:
+        if over:
+            raise
+        return end
+    if not over and snapshot.version == hold.account.snapshot_version:
+        return end
+    offer, at = check.active_offer(context), journal.instant(event.event_at)
+    right = await check.resolve(context, offer, snapshot, event.feature_id, at)
+    then = carrying.following(right, now)
+    following = await check.resolve(context, offer, snapshot, event.feature_id, then)
     found = carrying.of(right, following, now)
-    return found.after if found is not None else None
+    if found is None:
+        return msgspec.structs.replace(end, late=0)
+    return msgspec.structs.replace(end, late=found.late, after=found.after)
 
 
 def _as_settled(found: Reservation, used: int) -> ReservationView | None:

@@ -160,7 +160,7 @@ class Account(Carried):
 
     def _hold(self, event: Event, at: datetime, now: datetime) -> None:
         layout = self.layout(event.feature, at)
-        layout = layout._replace(rolls_over=layout.rolls_over or bool(layout.links))
+        layout = layout._replace(rolls_over=True)  # by the plan of its end, which nobody knows yet
         assert event.seconds is not None
         self.holds[event.key] = Hold(
             event, at, now + timedelta(seconds=event.seconds), self.plan_at(at),
@@ -179,7 +179,7 @@ class Account(Carried):
         if ended.state == "released" or hold.at < now - LATE:
             return "conflict"
         caps = frozenset(cap for cap in hold.caps if now < (cap.window.end or FOREVER))
-        event, layout = hold.event._replace(quantity=used), hold.layout
+        event, layout = hold.event._replace(quantity=used), self._settled_in(hold)
         self._put(
             event, hold.at, now, hold.plan, self.draw(self.fitted(layout, now), used),
             caps=caps, window=layout.window, late=self.lateness(layout, now),
@@ -202,20 +202,25 @@ class Account(Carried):
     def _end(self, key: str, now: datetime, ended: Ended) -> None:
         """As if it had never been held; then a settle draws (R18, R31)."""
         hold = self.holds.pop(key)
-        total = sum(hold.draws.values())
-        change = plus(hold.draws, self.give_back(hold.layout, hold.draws, total, held=True))
-        event, window = hold.event._replace(quantity=ended.used or 0), hold.layout.window
-        settled = int(ended.state == "settled")
+        total, settled = sum(hold.draws.values()), int(ended.state == "settled")
+        layout = self._settled_in(hold) if settled else hold.layout
+        change = plus(hold.draws, self.give_back(layout, hold.draws, total, held=True))
+        event = hold.event._replace(quantity=ended.used or 0)
         self._put(
-            event, hold.at, now, hold.plan, change, caps=hold.caps, window=window,
-            events=settled, late=self.lateness(hold.layout, now), held=hold.draws,
+            event, hold.at, now, hold.plan, change, caps=hold.caps, window=layout.window,
+            events=settled, late=self.lateness(layout, now), held=hold.draws,
         )  # fmt: skip
         if ended.used:
-            drawn = self.draw(self.fitted(hold.layout, now), ended.used)
+            drawn = self.draw(self.fitted(layout, now), ended.used)
             self.entries[-1] = replace(self.entries[-1], draws=plus(change, drawn))
             self.told.pop()
             self.tell(key, plus(change, drawn))
         self.ended[key] = (ended, hold)
+
+    def _settled_in(self, hold: Hold) -> Layout:
+        """What the reserve knew, but for when its period has ended and whether its rest goes on."""
+        known = self.layout(hold.event.feature, hold.at)
+        return hold.layout._replace(ends=known.ends, rolls_over=known.rolls_over)
 
     # --- correcting ------------------------------------------------------------------------------
 

@@ -64,6 +64,30 @@ HELD_OVER = [
     (acts.Ask("minutes", 1, None, timedelta(0)), acts.Ask("minutes", 1, None, HOUR)),
 ]
 """What was held at the end of a period did not go on, though nobody used it; the past says the same."""
+HELD_BEFORE_ANY_ROLLOVER = [
+    (acts.Fill("record", "minutes", "granted", 0, None), acts.Use("reserve", "minutes", 1, None, None)),
+    (acts.Change("saver", at_renewal=False), acts.Edge("minutes", 0, timedelta(0))),
+    (acts.Use("record", "minutes", 20, None, 3 * HOUR), acts.Release(0)),
+    (acts.Ask("minutes", 1, None, timedelta(0)),),
+]
+"""Nor did what was held on a plan of which nothing goes on, before one came of which it does."""
+SETTLED_AFTER_A_CHANGE = [
+    (acts.Use("reserve", "minutes", 6, None, None), acts.Change("saver", at_renewal=False)),
+    (acts.Edge("minutes", 0, 2 * HOUR), acts.Settle(0, 10, nothing=False)),
+]
+"""What such a plan leaves to those after it is not used any more by a settle of what was held before."""
+SETTLED_IN_A_CUT_PERIOD = [
+    (acts.Use("reserve", "tokens", 6, None, None), acts.Change("daily", at_renewal=False)),
+    (acts.Wait(HOUR), acts.Wait(HOUR), acts.Settle(0, 10, nothing=False)),
+    (acts.Ask("tokens", 1, None, timedelta(0)),),
+]
+"""Nor where a change of plan has ended the period earlier than was known when it was held."""
+RELEASED_IN_A_CUT_PERIOD = [
+    (acts.Fill("record", "tokens", "granted", -2, None), acts.Use("reserve", "tokens", 12, None, None)),
+    (acts.Use("record", "tokens", 5, None, None), acts.Change("daily", at_renewal=False)),
+    (acts.Wait(HOUR), acts.Wait(HOUR), acts.Release(0), acts.Ask("tokens", 1, None, timedelta(0))),
+]
+"""A release there moves what others used, which the past counts as the counters do."""
 CARRIED_OVER_A_GAP = [
     (acts.Wait(timedelta(days=1)), acts.Use("record", "minutes", 7, None, None)),
     (acts.Change("daily", at_renewal=False), acts.Change("free", at_renewal=False)),
@@ -107,6 +131,10 @@ async def tenant(
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
 @example(at=BEGINNINGS[0], plan="saver", history=SETTLED_LONG_AFTER)
 @example(at=BEGINNINGS[0], plan="saver", history=HELD_OVER)
+@example(at=BEGINNINGS[0], plan="team", history=HELD_BEFORE_ANY_ROLLOVER)
+@example(at=BEGINNINGS[0], plan="team", history=SETTLED_AFTER_A_CHANGE)
+@example(at=BEGINNINGS[0], plan="saver", history=SETTLED_IN_A_CUT_PERIOD)
+@example(at=BEGINNINGS[0], plan="saver", history=RELEASED_IN_A_CUT_PERIOD)
 @example(at=BEGINNINGS[0], plan="saver", history=CARRIED_OVER_A_GAP)
 @example(at=BEGINNINGS[0], plan="saver", history=USED_BEFORE_ANOTHER_CHANGE)
 @example(at=BEGINNINGS[0], plan="saver", history=TWO_INSTANTS_AT_ONCE)

@@ -16,7 +16,7 @@ from service.usecases.fitting import Wanted
 from service.usecases.reservations import Told
 from service.usecases.reserve import Reserved
 from store import certify, flush, journal, keyspace, postgres
-from store.accounts import CapMove
+from store.accounts import CapMove, Carrying
 from store.consuming import Ceilings, Use
 from store.holds import End, Name
 from store.journal import Hold, JournalEvent
@@ -316,6 +316,24 @@ async def test_an_end_that_comes_twice_is_done_once_also_in_one_call(counting: C
     assert await counting.holds.end(twice, now=NOW) == ["done", "gone"]
     assert await counting.holds.end(twice, now=NOW) == ["gone", "gone"]
     assert await standing(counting) == (100, 0)
+
+
+@pytest.mark.parametrize("carrying", [None, Carrying((), 0)], ids=["nothing goes on", "it rolls over"])
+@pytest.mark.parametrize(
+    ("minutes", "said", "late"), [(0, None, 0), (60, None, 1), (120, None, 2), (120, 0, 0), (0, 2, 2)]
+)
+def test_an_end_is_as_late_as_its_period_says_or_the_facts_of_now(carrying, minutes, said, late):
+    """Whatever the plan of the reserve: one that lets the rest go on may have come since (R19)."""
+    given, ends = use("acme", balance.Capacity(finite=(), up_to=0), (), 1), NOW + timedelta(hours=1)
+    where = msgspec.structs.replace(given.account, carrying=carrying)
+    hold = Hold(where, (), 0, False, journal.microseconds(ends))
+    event = msgspec.structs.replace(msgspec.msgpack.decode(given.payload, type=JournalEvent), hold=hold)
+    end = End("release", journal.Line(event, journal.Draw(0, 0, 0)), late=said)
+    at = NOW + timedelta(minutes=minutes)
+    told = end.account(at).carrying
+    assert (told.late if told else 0) == late
+    assert end.event(at).late == late
+    assert (told is None) == (carrying is None and not late)
 
 
 async def test_after_a_wipe_the_same_id_with_another_body_is_still_told_apart(counting: Context):
