@@ -127,7 +127,7 @@ async def _cursors(pool: postgres.Pool, shards: Collection[int], now: datetime) 
     async with postgres.transaction(pool) as connection:
         found = await postgres.rows(connection, sql.cursors, {}, Cursor)
     cursors = [cursor for cursor in found if cursor.shard in shards]
-    first = int(now.timestamp() / limits.FLUSH_INTERVAL_S) * readings.GROUP % max(len(cursors), 1)
+    first = int(now.timestamp() / limits.FLUSH_INTERVAL_S) * readings.FIRST_SHARDS % max(len(cursors), 1)
     return [*cursors[first:], *cursors[:first]]
 
 

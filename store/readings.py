@@ -1,5 +1,6 @@
 """What a flush has read: journal entries past the cursors of their shards, a transaction's worth."""
 
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -12,13 +13,11 @@ from store.conversation import Command
 from store.journal import Entry
 from store.link import Link, RedisAwayError
 
+FIRST_SHARDS: Final = 16
 FIRST_COUNT: Final = 2
-"""Entries read of each shard at first; shards that have more are asked for ever more, within the budget."""
-NEXT_COUNT: Final = 16
-"""Where others had more already it begins with as many as they needed, up to this."""
-COUNT_MAX: Final = 256
-GROUP: Final = 16
-"""Shards asked at a time: an entry is at most some 300 kB, so an answer stays within tens of megabytes."""
+"""Entries that the first shards are asked for, while nobody knows how large they are: 300 kB at most."""
+TRIP_ENTRIES: Final = 1_024
+"""Entries of one answer at most; fewer where some were so large that as many would be too much at once."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -58,42 +57,41 @@ class Reading(msgspec.Struct):
 
 
 async def read(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
-    """Reads on past each cursor, some shards at a time, until limits.FLUSH_EVENTS have come.
+    """Reads on past each cursor, shard after shard to its end, until limits.FLUSH_EVENTS have come.
 
+    In few round trips: where usage is counted at the same time, each waits for its turn. A trip asks many
+    shards at once, and for ever more entries while most of them have more.
     Errors: RedisAwayError.
     """
-    readings: list[Reading] = []
-    events, count = 0, FIRST_COUNT
-    for start in range(0, len(cursors), GROUP):
-        group = [Reading(cursor, [], drained=False) for cursor in cursors[start : start + GROUP]]
-        readings += group
-        events += await _read_on(link, group, limits.FLUSH_EVENTS - events, count)
-        if events >= limits.FLUSH_EVENTS:
-            break
-        most = max(len(reading.entries) for reading in group)
-        count = min(max(FIRST_COUNT, most), NEXT_COUNT)
-    return sorted(readings, key=lambda reading: reading.cursor.shard)
+    waiting = deque(Reading(cursor, [], drained=False) for cursor in cursors)
+    begun: list[Reading] = []
+    events, largest, count, room = 0, 1, FIRST_COUNT, FIRST_SHARDS * FIRST_COUNT
+    while waiting and events < limits.FLUSH_EVENTS:
+        asked = [waiting.popleft() for _ in range(min(len(waiting), room // count))]
+        begun += [reading for reading in asked if not reading.entries]
+        sizes = [len(entry.events) for entry in await _read_on(link, asked, count)]
+        events, largest = events + sum(sizes), max([largest, *sizes])
+        room = min(max((limits.FLUSH_EVENTS - events) // largest, FIRST_SHARDS * FIRST_COUNT), TRIP_ENTRIES)
+        unread = [reading for reading in asked if not reading.drained]
+        waiting.extendleft(reversed(unread))
+        if 2 * len(unread) > len(asked):
+            count *= 2
+        count = min(count, room)
+    return sorted(begun, key=lambda reading: reading.cursor.shard)
 
 
-async def _read_on(link: Link, group: Sequence[Reading], budget: int, count: int) -> int:
-    """Reads these shards to their ends, or until the budget of events is used; how many came.
-
-    `count` is how many entries of each are asked for at first.
-    """
-    events = 0
-    unread = list(group)
-    while unread and events < budget:
-        replies = await link.send([_range(reading, count) for reading in unread])
-        for reading, reply in zip(unread, replies.values, strict=True):
-            if isinstance(reply, Exception):
-                raise RedisAwayError(str(reply))
-            entries = [journal.decode(entry_id, fields) for entry_id, fields in reply]
-            reading.entries += entries
-            reading.drained = len(entries) < count
-            events += sum(len(entry.events) for entry in entries)
-        unread = [reading for reading in unread if not reading.drained]
-        count = min(2 * count, COUNT_MAX)
-    return events
+async def _read_on(link: Link, asked: Sequence[Reading], count: int) -> list[Entry]:
+    """What comes next of each of these shards, so many entries at most; they are added to the readings."""
+    replies = await link.send([_range(reading, count) for reading in asked])
+    found: list[Entry] = []
+    for reading, reply in zip(asked, replies.values, strict=True):
+        if isinstance(reply, Exception):
+            raise RedisAwayError(str(reply))
+        entries = [journal.decode(entry_id, fields) for entry_id, fields in reply]
+        reading.entries += entries
+        reading.drained = len(entries) < count
+        found += entries
+    return found
 
 
 def _range(reading: Reading, count: int) -> Command:
