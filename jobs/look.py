@@ -11,6 +11,7 @@ from policies.charging import dunning
 from policies.errors import UnavailableError
 from service.usecases import payment_looks
 from store import notices, postgres
+from store.crash_points import crash_point
 from store.notices import Look
 
 log = logging.getLogger("metergate.charging")
@@ -27,6 +28,7 @@ async def run(context: JobContext, now: datetime) -> str:
     until = now + timedelta(seconds=limits.LOOK_LEASE_S)
     async with postgres.transaction(context.pool) as connection:
         found = await notices.claim(connection, now=now, until=until, limit=limits.LOOK_BATCH)
+    crash_point("look-claimed")
     at_once = asyncio.Semaphore(limits.PUSH_AT_ONCE)
 
     async def bounded(one: Look) -> None:
@@ -43,6 +45,7 @@ async def run(context: JobContext, now: datetime) -> str:
 async def look(context: JobContext, payments: Payments, one: Look, now: datetime) -> None:
     """One look: fetched, kept unless a later look was, and what follows from it."""
     fetched = await payments.fetch(one.thing)
+    crash_point("look-fetched")
     if isinstance(fetched, Done):
         await payment_looks.take(context.uses, one, fetched.value, now=now)
         return

@@ -9,6 +9,7 @@ from policies import limits
 from policies.errors import UnavailableError
 from service.usecases import payment_notices
 from store import notices, postgres
+from store.crash_points import crash_point
 
 log = logging.getLogger("metergate.charging")
 _FIRST = timedelta(days=1)
@@ -34,11 +35,13 @@ async def run(context: JobContext, now: datetime) -> str:
         raise UnavailableError(f"the payment provider does not let us in: {error}") from error
     if not isinstance(found, Done):
         raise UnavailableError(f"the payment provider was asked what has happened: {found.reason}")
+    crash_point("notices-asked")
     new = [
         notice
         for notice in found.value
         if await payment_notices.take(context.uses, payments, notice, "asked", now=now)
     ]
+    crash_point("notices-kept")
     async with postgres.transaction(context.pool) as connection:
         await notices.ask_from(connection, payments.account, now)
         await notices.forget(connection, before=now - timedelta(days=limits.NOTICE_DAYS))

@@ -15,6 +15,7 @@ from policies import limits
 from policies.charging.charge import OVER
 from policies.errors import UnavailableError
 from store import charges, invoices, postgres
+from store.crash_points import crash_point
 
 log = logging.getLogger("metergate.charging")
 
@@ -28,6 +29,7 @@ async def run(context: JobContext, now: datetime) -> str:
     if payments is None:
         return ""
     planned = await planning.plan(context, payments, now)
+    crash_point("push-planned")
     tenants, holder = 0, desks.holder()
     while tenants < limits.PUSH_BATCH:
         found = await _lease(context, holder, now)

@@ -48,8 +48,31 @@ Point = Literal[
     "close-numbered",  # invoices have their numbers, and are not there
     "close-issued",  # all of it is written, not committed
     "close-committed",  # committed; other shards are as they were
+    # the push of invoices to a payment provider (jobs/push.py, jobs/charging)
+    "push-planned",  # charges are planned, nobody works on them
+    "push-sending",  # an order may have been sent, and was not
+    "push-answered",  # it was carried out, and we do not know
+    "push-kept",  # we know
+    "push-bound",  # the invoice binds, and we do not know
+    "push-paying",  # an attempt may have been made, and was not
+    "push-paid",  # it was made, and we do not know what came of it
+    # what a provider tells (jobs/notices.py, jobs/look.py)
+    "notices-asked",  # what has happened was heard, nothing is kept
+    "notices-kept",  # it is kept, and will be asked for again
+    "look-claimed",  # a thing is ours to look at
+    "look-fetched",  # it was fetched, nothing follows from it
+    "look-kept",  # what follows is committed, decisions go by what they had
+    # putting right what differs (service/usecases/reconcile.py, reconcile_apply.py)
+    "reconcile-made",  # a plan is written
+    "reconcile-acted",  # the provider has done it, and we do not know
+    "reconcile-noted",  # it is noted, not committed
+    "reconcile-done",  # committed; the rest of the plan is as it was
 ]
 POINTS: Final[tuple[Point, ...]] = get_args(Point)
+BILLING: Final = frozenset(
+    point for point in POINTS if point.partition("-")[0] in {"close", "push", "notices", "look", "reconcile"}
+)
+"""Those of jobs about money. Usage alone never leads to them; tests kill at each, one after the other."""
 VARIABLE: Final = "METERGATE_CRASH_POINT"
 
 

@@ -11,6 +11,7 @@ from policies.charging import barrier, seen
 from policies.charging.orders import AddLine
 from store import charges
 from store.charges import ChargeRow, Operation
+from store.crash_points import crash_point
 
 BINDING: Final = ("open", "paid")
 
@@ -66,6 +67,7 @@ async def _bind(desk: Desk, charge: ChargeRow, finalize: Operation) -> bool:
     async with desk.writing() as connection:
         await charges.send(connection, finalize, now=desk.now)
     outcome = await desk.payments.finalize(charge.invoice_ref or "", finalize.key)
+    crash_point("push-bound")
     if not isinstance(outcome, Done):
         return await _failed(desk, charge, outcome)
     return await _bound(desk, charge, finalize, outcome.value)

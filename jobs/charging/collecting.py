@@ -11,6 +11,7 @@ from policies.charging import dunning, seen
 from service.usecases import collected
 from store import charges, notices
 from store.charges import Attempt, ChargeRow
+from store.crash_points import crash_point
 
 _UNDER_WAY_S: Final = 3600.0
 """How long to wait for a payment that takes days, as one by bank debit does."""
@@ -35,7 +36,9 @@ async def collect(desk: Desk, charge: ChargeRow) -> None:
     async with desk.writing() as connection:
         sending = msgspec.structs.replace(attempt, state="sending", at=desk.now)
         await charges.write_attempt(connection, sending)
+    crash_point("push-paying")
     outcome = await desk.payments.pay(charge.invoice_ref or "", attempt.key)
+    crash_point("push-paid")
     await _answered(desk, charge, sending, outcome)
 
 

@@ -11,6 +11,7 @@ from policies.charging.charge import filled
 from policies.charging.orders import AddCustomer, AddLine, Credit, Draft
 from store import charges
 from store.charges import ChargeRow, Operation
+from store.crash_points import crash_point
 
 _BEFORE: Final = timedelta(minutes=1)
 """What was sent at an instant is looked for from a little before, since clocks differ."""
@@ -23,6 +24,7 @@ async def carry_out(desk: Desk, charge: ChargeRow, operation: Operation) -> bool
     """
     async with desk.writing() as connection:
         await charges.send(connection, operation, now=desk.now)
+    crash_point("push-sending")
     if operation.state == "sending":  # whoever sent it has not told what came of it
         found = await look(desk, charge, operation)
         if not isinstance(found, Done):
@@ -30,6 +32,7 @@ async def carry_out(desk: Desk, charge: ChargeRow, operation: Operation) -> bool
         if found.value is not None:
             return await _done(desk, operation, found.value)
     outcome = await _send(desk, charge, operation)
+    crash_point("push-answered")
     if isinstance(outcome, Done):
         return await _done(desk, operation, outcome.value)
     return await _not_done(desk, charge, operation, outcome)
@@ -71,6 +74,7 @@ async def _done(desk: Desk, operation: Operation, ref: str) -> bool:
         await charges.finish(connection, operation, ref)
         if operation.step == "draft":
             await charges.know_invoice(connection, operation, ref)
+    crash_point("push-kept")
     return True
 
 

@@ -12,10 +12,9 @@ import msgspec
 
 from scripts.crashing import controls, variant
 from scripts.crashing import run as runs
-from scripts.crashing.nemesis import Deck
+from scripts.crashing.nemesis import HUNTED, Deck
 from scripts.crashing.run import Outcome, UnsoundError
 from scripts.crashing.stage import Setting
-from store.crash_points import POINTS
 
 ROUND_S: Final = 60.0
 """One run; then another world, with the next seed."""
@@ -88,8 +87,8 @@ def summary(seed: int, outcomes: Sequence[Outcome], deck: Deck) -> dict[str, Any
         "seed": seed,
         "runs": len(outcomes),
         "killed": dict(runs.kills(outcomes)),
-        "crashPoints": f"{len(deck.reached)} of {len(POINTS)}",
-        "notReached": [point for point in POINTS if not deck.reached[point]],
+        "crashPoints": f"{len(deck.reached)} of {len(HUNTED)}",
+        "notReached": [point for point in HUNTED if not deck.reached[point]],
         "pairs": len(deck.pairs),
         "stalledAt": len(deck.stalled),
         "restS": round(max(outcome.rest_s for outcome in outcomes), 1),

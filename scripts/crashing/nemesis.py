@@ -14,7 +14,7 @@ import psycopg
 import redis
 
 from scripts.crashing.site import Part, Site
-from store.crash_points import POINTS, Point
+from store.crash_points import BILLING, POINTS, Point
 
 CALM: Final = 0.6
 """How often everything may come up again first."""
@@ -33,6 +33,8 @@ OF_API: Final[frozenset[Point]] = frozenset(
     {"recorded", "consumed", "reserved", "ended", "revised", "inbox-kept", "inbox-committed"}
 )
 """Points that a request passes; all others are passed by workers."""
+HUNTED: Final = tuple(point for point in POINTS if point not in BILLING)
+"""Where usage leads; the others are killed at by `scripts/charging_trials`."""
 POINTS_SHARE: Final = 0.55
 
 
@@ -149,7 +151,7 @@ class Nemesis:
     def stall_worker(self) -> None:
         """One hangs at a crash point while others work; sometimes it loses its connections meanwhile."""
         worker = self._rnd.choice(self._site.workers)
-        point = self._rnd.choice([point for point in POINTS if point not in OF_API])
+        point = self._rnd.choice([point for point in HUNTED if point not in OF_API])
         self._note(f"{worker.name} hangs at {point}")
         self._kill(worker)
         worker.start(f"{self._armed(point)}:stop")
@@ -327,13 +329,13 @@ class Deck:
     def draw(self, rnd: random.Random) -> Point:
         """The next."""
         if not self._left:
-            self._left = list(POINTS)
+            self._left = list(HUNTED)
             rnd.shuffle(self._left)
         return self._left.pop()
 
     def second(self, rnd: random.Random, first: Point) -> Point:
         """One that the same kind of process passes."""
-        return rnd.choice([point for point in POINTS if (point in OF_API) == (first in OF_API)])
+        return rnd.choice([point for point in HUNTED if (point in OF_API) == (first in OF_API)])
 
 
 def _children(pid: int) -> list[int]:

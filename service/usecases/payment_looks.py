@@ -13,6 +13,7 @@ from service.context import Context
 from service.usecases import collected, payment_facts
 from store import audit, charges, notices, postgres, tenants
 from store import payment_facts as fact_store
+from store.crash_points import crash_point
 from store.notices import Look
 
 ACTOR: Final = "job:look"
@@ -33,6 +34,7 @@ async def take(context: Context, look: Look, found: Seen | None, *, now: datetim
             said = await _said(connection, look, tenant_id, found, seen_at)
             version = await _learned(connection, tenant_id, said, now)
         await notices.end(connection, look, now=now)
+    crash_point("look-kept")
     if tenant_id is not None and version is not None:
         await context.snapshots.announce(tenant_id, version)
     return seen_at is not None

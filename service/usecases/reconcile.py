@@ -18,6 +18,7 @@ from service.context import Context
 from service.usecases import changes, reconcile_sides
 from service.usecases.reconcile_sides import Sides
 from store import drift, postgres, reconcile
+from store.crash_points import crash_point
 from store.drift import Known
 from store.reconcile import Action
 
@@ -58,6 +59,7 @@ async def make(context: Context, scope: Scope, now: datetime) -> Plan:
             books=[_books_line(one) for one in differing],
         )
         await reconcile.add_plan(connection, made)
+    crash_point("reconcile-made")
     return made
 
 

@@ -24,6 +24,7 @@ from service.usecases.changes import Changed
 from service.usecases.reconcile import PlanView
 from store import audit, charges, notices, payment_facts, postgres, reconcile, subscriptions
 from store import tenants as tenant_store
+from store.crash_points import crash_point
 from store.reconcile import Action, ActionState
 
 _THINGS: Final[dict[Class, seen.Kind]] = {
@@ -75,6 +76,7 @@ async def _one(context: Context, caller: Caller, plan: Plan, proposal: Proposal)
     assert proposal.act is not None, "only what has an act is an action"
     version = None
     told = await _beforehand(context, proposal)
+    crash_point("reconcile-acted")
     async with postgres.transaction(context.pool) as connection:
         if await reconcile.is_over(connection, plan.plan_id, proposal.finding_id):
             return
@@ -85,6 +87,8 @@ async def _one(context: Context, caller: Caller, plan: Plan, proposal: Proposal)
         action = Action(finding_id=proposal.finding_id, state=told.state, at=now, told=told.told)
         await reconcile.note(connection, plan.plan_id, action)
         await audit.append(connection, _line(caller, plan, proposal, action))
+        crash_point("reconcile-noted")
+    crash_point("reconcile-done")
     if version is not None:
         await context.snapshots.announce(finding.tenant_id, version)
 
