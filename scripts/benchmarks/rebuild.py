@@ -16,7 +16,7 @@ import psycopg
 import redis
 
 from jobs import worker
-from scripts.benchmarks import figure, load, reported, sides, tenants_loaded
+from scripts.benchmarks import figure, load, reported, sides
 from scripts.benchmarks.figure import Figure, Run, Settings
 from service import bootstrap, clock, config, settling
 from service.embedded import instance as embedded
@@ -31,11 +31,20 @@ LONGER_S: Final = 30
 FEATURES: Final = 10
 _WINDOW: Final = "m.1764547200"
 _PAGE: Final = 500
+_TENANTS: Final = """
+insert into tenants (tenant_id, shard, snapshot_version, created_at, updated_at)
+select name, (get_byte(digest, 0) * 256 + get_byte(digest, 1)) %% %(shards)s, 1, now(), now()
+from (select %(prefix)s || n as name, sha256(convert_to(%(prefix)s || n, 'UTF8')) as digest
+      from generate_series(0, %(tenants)s - 1) n) named
+order by name
+"""
 _FILL: Final = """
 insert into usage_counters (tenant_id, time_window, field, used, ends_at)
 select tenant_id, %(window)s, 'feature-' || n || ':i', 1 + n * 7919, 'infinity'
-from tenants, generate_series(1, %(features)s) n where tenant_id like %(pattern)s
+from tenants, generate_series(1, %(features)s) n where tenant_id like %(prefix)s || '%%'
+order by tenant_id
 """
+"""In the order of the index, which is made several times as fast so."""
 
 
 def figures(settings: Settings) -> list[Figure]:
@@ -46,7 +55,9 @@ def figures(settings: Settings) -> list[Figure]:
     with sides.temporary_folder() as folder:
         with EmbeddedServers(folder / "data") as servers:
             settings.say(f"Loading {tenants:,} tenants and {counters:,} counters …")
+            began = clock.monotonic_s()
             _prepare(servers.running, tenants)
+            settings.say(f"Loaded in {clock.monotonic_s() - began:.0f} s, which no figure has in it")
         settling.settle()
         for number in range(settings.runs):
             with EmbeddedServers(folder / "data") as servers:
@@ -75,11 +86,18 @@ def _prepare(running: Running, tenants: int) -> None:
     environment = _environment(running)
     asyncio.run(bootstrap.prepare(environment))
     asyncio.run(bootstrap.demo(environment, embedded.CATALOG))
-    tenants_loaded.load(running, reported.PREFIX, tenants, copies=False)
     with psycopg.connect(running.database_url, autocommit=True) as connection:
-        params = {"window": _WINDOW, "features": FEATURES, "pattern": f"{reported.PREFIX}%"}
+        params = {
+            "window": _WINDOW,
+            "features": FEATURES,
+            "prefix": reported.PREFIX,
+            "tenants": tenants,
+            "shards": keyspace.SHARDS,
+        }
+        connection.execute(_TENANTS, params)
+        connection.execute("analyze tenants")
         connection.execute(_FILL, params)
-        connection.execute("vacuum (analyze) usage_counters")
+        connection.execute("vacuum (analyze) usage_counters, tenants")
 
 
 def _wipe(running: Running) -> None:
