@@ -250,6 +250,8 @@ WANTS_ALIVE: Final = 50_000
 """Reads of counters that one worker keeps packed: about 40 MB."""
 NAMES_ALIVE: Final = 4_096
 """Names of time windows, and of counters in them, that one worker keeps, so that tenants share them."""
+ROWS_ALIVE: Final = 20_000
+"""Beginnings of rows that a flusher keeps, of what a tenant's events share: about 8 MB."""
 KEYS_ALIVE: Final = 10_000
 """API keys that one worker remembers."""
 KEY_SECONDS: Final = 5

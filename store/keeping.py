@@ -49,7 +49,7 @@ async def store(connection: postgres.Connection, staged: Sequence[Staged], *, no
     await copying.copy(connection, sql.copy_moves, moves)
     await postgres.execute(connection, sql.add_to_rollups, {})
     await postgres.execute(connection, sql.add_to_counters, {})
-    if any(journal.instant(item.event.event_at) < now - _MAYBE_BILLED for item in staged):
+    if min([item.event.event_at for item in staged]) < journal.microseconds(now - _MAYBE_BILLED):
         await postgres.execute(connection, sql.note_late, {})
     return [staged[place] for place in sorted(stale)]
 

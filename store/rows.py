@@ -4,7 +4,8 @@ Of each act there is one row or two, so it is what they cost that a flush costs.
 once; the numbers of an act are packed in one go.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from struct import Struct, error
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 import msgspec
 import psycopg
 
+from policies import limits
 from store import postgres
 from store.staging import Decision, Staged
 
@@ -44,55 +46,62 @@ async def copy(connection: postgres.Connection, query: bytes, rows: Iterable[byt
 
 
 def keys(acts: Sequence[Staged]) -> Iterator[bytes]:
-    """The rows of `copy_keys`: what tells new acts from known ones, and the place of each."""
-    shared: dict[tuple[str, str], bytes] = {}
-    for place, item in enumerate(acts):
-        event = item.event
-        names = (event.tenant_id, event.feature_id)
-        begin = shared.get(names)
-        if begin is None:
-            begin = shared[names] = _COLUMNS.pack(6) + _texts(names)
-        yield begin + _packed(_key, place, item)
+    """The rows of `copy_keys`: what tells new acts from known ones, and the place of each.
+
+    Errors: DataError.
+    """
+    pack = _KEY.pack
+    try:
+        for place, item in enumerate(acts):
+            event = item.event
+            digest, at = event.digest, event.event_at - _TO_2000
+            if len(digest) != _DIGEST:  # packing would cut it or fill it up without a word
+                raise psycopg.DataError(f"a digest has {len(digest)} bytes")
+            yield (
+                _begin(6, event.tenant_id, event.feature_id)
+                + pack(4, place, _DIGEST, digest, 4, event.fingerprint, 8, at)
+            )
+    except error as problem:
+        raise psycopg.DataError(f"a number is out of bounds: {problem}") from problem
 
 
 def events(acts: Iterable[Staged]) -> Iterator[bytes]:
-    """The rows of `copy_events`: what every event has, and then what may be null."""
-    shared: dict[tuple[str, ...], bytes] = {}
-    for item in acts:
-        event = item.event
-        names = (
-            event.tenant_id,
-            event.service_id,
-            event.feature_id,
-            event.entity_id,
-            event.plan_id,
-            event.window,
-        )
-        begin = shared.get(names)
-        if begin is None:
-            begin = shared[names] = _COLUMNS.pack(19) + _texts(names)
-        name = event.event_id.encode()
-        yield b"%b%b%b%b%b" % (begin, _SIZE.pack(len(name)), name, _packed(_numbers, 0, item), _rest(item))
+    """The rows of `copy_events`: what every event has, and then what may be null.
 
-
-def _packed(pack: Callable[[int, Staged], bytes], place: int, item: Staged) -> bytes:
+    Errors: DataError.
+    """
     try:
-        return pack(place, item)
+        for item in acts:
+            event = item.event
+            begin = _begin(
+                19,
+                event.tenant_id,
+                event.service_id,
+                event.feature_id,
+                event.entity_id,
+                event.plan_id,
+                event.window,
+            )
+            name = event.event_id.encode()
+            yield b"%b%b%b%b%b" % (begin, _SIZE.pack(len(name)), name, _numbers(item), _rest(item))
     except error as problem:
-        raise psycopg.DataError(f"a number of {item.event.event_id} is out of bounds: {problem}") from problem
+        raise psycopg.DataError(f"a number is out of bounds: {problem}") from problem
 
 
-def _key(place: int, item: Staged) -> bytes:
-    event = item.event
-    at = event.event_at - _TO_2000
-    return _KEY.pack(4, place, _DIGEST, _sixteen(event.digest), 4, event.fingerprint, 8, at)
+@lru_cache(maxsize=limits.ROWS_ALIVE)
+def _begin(columns: int, *texts: str) -> bytes:
+    """How rows begin that have so many columns, and these texts first: many acts share them."""
+    return _COLUMNS.pack(columns) + b"".join([_sized(text.encode()) for text in texts])
 
 
-def _numbers(_: int, item: Staged) -> bytes:
+def _numbers(item: Staged) -> bytes:
     event, draw = item.event, item.draw
+    digest = event.reservation or event.digest
+    if len(digest) != _DIGEST:
+        raise psycopg.DataError(f"a digest has {len(digest)} bytes")
     return _EVENT.pack(
         _DIGEST,
-        _sixteen(event.reservation or event.digest),
+        digest,
         8,
         event.event_at - _TO_2000,
         8,
@@ -108,17 +117,6 @@ def _numbers(_: int, item: Staged) -> bytes:
         8,
         draw.excess,
     )
-
-
-def _sixteen(digest: bytes) -> bytes:
-    """Packing would cut it or fill it up without a word."""
-    if len(digest) != _DIGEST:
-        raise psycopg.DataError(f"a digest has {len(digest)} bytes")
-    return digest
-
-
-def _texts(texts: Iterable[str]) -> bytes:
-    return b"".join(_sized(text.encode()) for text in texts)
 
 
 def _sized(field: bytes) -> bytes:
