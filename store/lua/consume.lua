@@ -19,6 +19,8 @@
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 8 us a use, and 0.3 us for each bucket.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
+local first, asks = 4, true
+--@include straight
 --@include counters
 --@include rollover
 --@include buckets

@@ -14,6 +14,8 @@
 --   Error `FENCED`: the shard is not certified on this server; nothing was done.
 -- Cost: about 3 us an event, as much again if it draws from grants, and 0.1 us for each full one that it passes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED') end
+local first, asks = 3, false
+--@include straight
 --@include counters
 --@include rollover
 --@include buckets
