@@ -157,9 +157,12 @@ async def account(connection: postgres.Connection, tenant_id: str, subscription_
 async def counters(connection: postgres.Connection, wants: Sequence[Want]) -> list[tuple[int, ...]]:
     """The flushed sums behind counters, for each want in its order."""
     asked = [(want.tenant_id, window, field) for want in wants for window, field in want.fields]
-    tenants, windows, fields = zip(*asked, strict=True) if asked else ((), (), ())
-    params = {"tenants": list(tenants), "windows": list(windows), "fields": list(fields)}
-    rows = await postgres.rows(connection, _SQL.counters, params, _Used) if asked else []
+    if not asked:
+        return [() for _ in wants]
+    tenants, windows, fields = zip(*asked, strict=True)
+    names = {"tenants": tenants, "windows": windows, "fields": fields}
+    params = {name: "\n".join(each) for name, each in names.items()}
+    rows = await postgres.rows(connection, _SQL.counters, params, _Used)
     used = {(row.tenant_id, row.time_window, row.field): row.used for row in rows}
     return [tuple([used.get((want.tenant_id, *field), 0) for field in want.fields]) for want in wants]
 

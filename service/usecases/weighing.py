@@ -1,6 +1,6 @@
 """What do closed periods come to? Their feature periods, counters, late events and earlier bills as lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -69,10 +69,7 @@ async def read(connection: postgres.Connection, works: Sequence[Work], now: date
     values = iter(await closing.counters(connection, [rated.want(one) for one in every]))
     late = rated.Late(await uncounted(connection, every, now))
     for work in works:
-        work.uses = [
-            rated.use(one, next(values), late.of(one, work.known.resolve(one.right.feature_id)))
-            for one in work.rated
-        ]
+        work.uses = list(_used(work, values, late))
     await _adjust(connection, works, now)
     since = {
         work.name: work.span.start
@@ -82,6 +79,15 @@ async def read(connection: postgres.Connection, works: Sequence[Work], now: date
     charged = await closing.charged_prices(connection, since)
     for work in works:
         work.charged = days.billed(charged.get(work.name, ()))
+
+
+def _used(work: Work, values: Iterator[Sequence[int]], late: rated.Late) -> Iterator[Use]:
+    """The feature periods in which anything was used: of those of an hour there are few."""
+    for one in work.rated:
+        counted = next(values)
+        uncounted = late.of(one, work.known.resolve(one.right.feature_id))
+        if uncounted or any(counted):
+            yield rated.use(one, counted, uncounted)
 
 
 def lines(work: Work) -> tuple[Line, ...]:

@@ -34,9 +34,13 @@ select tenant_id, subscription_id, billed_from, closed_until, period_no from bil
 where tenant_id = %(tenant_id)s and subscription_id = %(subscription_id)s and closed_until > '-infinity';
 
 -- name: counters
--- The flushed sums behind these counters; one without usage has no row.
+-- The flushed sums behind these counters; one without usage has no row. Names come line by line: a list of so many takes
+-- the driver longer to write than this takes to answer.
 select c.tenant_id, c.time_window, c.field, c.used
-from unnest(%(tenants)s::text[], %(windows)s::text[], %(fields)s::text[]) as w (tenant_id, time_window, field)
+from unnest(
+  string_to_array(%(tenants)s::text, chr(10)), string_to_array(%(windows)s::text, chr(10)),
+  string_to_array(%(fields)s::text, chr(10))
+) as w (tenant_id, time_window, field)
   join usage_counters c using (tenant_id, time_window, field);
 
 -- name: uncounted
