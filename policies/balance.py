@@ -18,7 +18,7 @@ from policies.grant import Grant
 from policies.model import MeteredTerms, Terms
 
 
-class Levels(msgspec.Struct, frozen=True, kw_only=True):
+class Levels(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The counters of one period as they were read: in each bucket what is used and what is held together."""
 
     included: int = 0
@@ -68,7 +68,7 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     """By generation."""
 
 
-class Balance(msgspec.Struct, frozen=True, kw_only=True):
+class Balance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One period's account."""
 
     granted: int | None
@@ -208,6 +208,8 @@ def of(terms: Terms | None, levels: Levels, *, overage: bool, grants: Sequence[G
 
 def granted_extra(levels: Levels, grants: Sequence[Grant]) -> int:
     """What grants that hold and earlier periods give, none of them less than was drawn from it."""
+    if not grants and not levels.grants and not levels.carried and not levels.rollover:
+        return 0
     given = sum(grant.quantity for grant in grants)
     if levels.grants:
         given = sum(max(grant.quantity, used) for grant, used in zip(grants, levels.grants, strict=True))

@@ -160,7 +160,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=Fal
     """None where no single change would do."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was settled, and why; the first reason speaks for all."""
 
     allowed: bool

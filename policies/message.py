@@ -76,7 +76,8 @@ def edge(words: str, at: datetime | None) -> str:
     if at is None:
         return ""
     midnight = (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
-    return words + at.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M UTC")
+    text = at.isoformat(" ", "minutes")
+    return f"{words}{text[:10]}" if midnight else f"{words}{text[:16]} UTC"
 
 
 def _within_limit(case: Case) -> str:

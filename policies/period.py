@@ -7,7 +7,7 @@ a month that begins on the 31st is clamped to 28 February and is back on 31 Marc
 All instants are aware and in UTC; `never` alone has one period, without an end.
 """
 
-from calendar import monthrange
+from calendar import isleap, monthrange
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -26,6 +26,9 @@ _SPANS: Final[dict[Interval, timedelta]] = {
 }
 _DAYS_OF_ALL: Final = 28
 """Every month has so many days."""
+_LENGTHS: Final = tuple(timedelta(days=monthrange(2001, month)[1]) for month in range(1, 13))
+"""Of the months of a year that is no leap year."""
+_FEBRUARY: Final = 2
 _MONTHS: Final[dict[Interval, int]] = {"month": 1, "year": 12}
 LONGEST: Final[dict[Interval, timedelta]] = _SPANS | {
     "month": timedelta(days=31),
@@ -75,6 +78,8 @@ def _laid(at: datetime, interval: Interval, base: datetime) -> Period:
     if span is not None:
         start = base + (at - base) // span * span
         return Period(start, start + span)
+    if interval == "month" and base.day <= _DAYS_OF_ALL:
+        return _month(at, base)
     months = _MONTHS[interval]
     number = _months_between(base, at) // months
     # That edge lies in the month (or year) of `at`, so it is the right one or the one just after.
@@ -83,6 +88,18 @@ def _laid(at: datetime, interval: Interval, base: datetime) -> Period:
         number -= 1
         start = _months_later(base, number * months)
     return Period(start, _months_later(base, (number + 1) * months))
+
+
+def _month(at: datetime, base: datetime) -> Period:
+    """The month from a day that every month has: the next one is a month's length away."""
+    start = base.replace(at.year, at.month)
+    if start > at:
+        start -= _length(at.year, at.month - 1) if at.month > 1 else _LENGTHS[-1]
+    return Period(start, start + _length(start.year, start.month))
+
+
+def _length(year: int, month: int) -> timedelta:
+    return timedelta(days=29) if month == _FEBRUARY and isleap(year) else _LENGTHS[month - 1]
 
 
 def following(period: Period, *, interval: Interval, anchor: Anchor, anchored_at: datetime) -> Period | None:

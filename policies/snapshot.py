@@ -21,7 +21,7 @@ from policies.subscription import BillingFact, HeldAddon, Subscription
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a tenant stands at an instant."""
 
     plan: PlanVersion | None = None

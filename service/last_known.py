@@ -17,10 +17,12 @@ class LastKnown:
 
     def keep(self, want: Want, values: tuple[int, ...], now: datetime) -> None:
         """Remembers what was read."""
-        self._by_want[want] = (now, values)
-        self._by_want.move_to_end(want)
-        if len(self._by_want) > ALIVE:
-            self._by_want.popitem(last=False)
+        kept = self._by_want
+        if want in kept:
+            kept.move_to_end(want)
+        elif len(kept) >= ALIVE:
+            kept.popitem(last=False)
+        kept[want] = (now, values)
 
     def count(self, want: Want, values: tuple[int, ...]) -> None:
         """What was used since counts, too; the levels are as old as they were."""

@@ -12,10 +12,11 @@ from policies.decide import Request
 from policies.decision import Decision
 from policies.engine import Engine
 from policies.entitlement import Right
+from policies.kept import Door
 from policies.model import Offer
 from policies.snapshot import Snapshot
 from store.accounts import Account, CapMove
-from store.reading import Want
+from store.reading import Fields, Want
 
 
 class Given(msgspec.Struct, gc=False):
@@ -80,8 +81,10 @@ class Standing(msgspec.Struct, gc=False):
     """Levels at which something else is granted than at none, once a script found them."""
     allowed: Allowance | None = None
     """How far the counters may go at those, whatever the context of a request."""
+    decided: bool = False
+    """Somebody asked already: most rights are asked for once, and keep nothing of that."""
     given: Given | None = None
-    """The last decision: while nothing is used it answers others that Cedar would answer alike."""
+    """The last decision, not the first: while nothing is used it answers others that Cedar answers alike."""
 
     def holds(self, at: datetime) -> bool:
         """Whether it is known to be the right of this instant."""
@@ -105,6 +108,9 @@ class Rights:
     def __init__(self, *, alive: int = limits.RIGHTS_ALIVE) -> None:
         self._alive = alive
         self._kept: OrderedDict[tuple[str, str], Standing] = OrderedDict()
+        self._door = Door(alive)
+        self._usual: dict[str, tuple[Fields, bool]] = {}
+        """Of each feature what the last tenant's right wanted, and whether the one before wanted the same."""
 
     def get(self, snapshot: Snapshot, offer: Offer, feature_id: str, now: datetime) -> Standing | None:
         """The standing on this very snapshot and offer at this instant, if it is kept."""
@@ -118,9 +124,22 @@ class Rights:
         return found
 
     def keep(self, standing: Standing) -> None:
-        """Remembers one, in the place of an older one."""
+        """Remembers one, in the place of an older one; when no place is left, if it was brought before."""
         key = (standing.right.tenant_id, standing.right.feature_id)
+        if key not in self._kept and len(self._kept) >= self._alive:
+            if not self._door.opens(key):
+                return
+            if self._kept:
+                self._kept.popitem(last=False)
         self._kept[key] = standing
         self._kept.move_to_end(key)
-        if len(self._kept) > self._alive:
-            self._kept.popitem(last=False)
+
+    def usual(self, feature_id: str) -> Fields:
+        """The counters that the rights of other tenants to a feature want, if they agree; else none."""
+        fields, alike = self._usual.get(feature_id, ((), False))
+        return fields if alike else ()
+
+    def note(self, feature_id: str, fields: Fields) -> None:
+        """What a tenant's right that was resolved just now wants."""
+        last, _ = self._usual.get(feature_id, ((), False))
+        self._usual[feature_id] = (fields, fields == last)

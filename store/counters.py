@@ -14,7 +14,7 @@ from store.accounts import Account, CapMove
 from store.conversation import Command
 from store.crash_points import crash_point
 from store.link import RUN_ID, Link, RedisAwayError, Replies
-from store.reading import FenceClosedError, Levels, Reader, Want
+from store.reading import FenceClosedError, Levels, Met, Reader, Want
 
 RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "crowded", "retry"]
 _STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow", "crowded")
@@ -68,6 +68,10 @@ class Counters:
     def read_one(self, want: Want) -> Awaitable[Levels]:
         """The levels of one tenant, as `read`."""
         return self._reader.read_one(want)
+
+    def meet(self, want: Want) -> Awaitable[Met]:
+        """The same with the copy of the tenant's snapshot, for a tenant that this process does not know."""
+        return self._reader.meet(want)
 
     async def record(self, events: Sequence[Recording], *, now: datetime) -> list[RecordStatus]:
         """Records events of any shards: a script call per shard and limits.SCRIPT_BATCH events, all at once.

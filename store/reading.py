@@ -6,15 +6,16 @@ later than each of their questions.
 
 import asyncio
 import functools
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from redis import exceptions
 
 from policies import limits
+from policies.kept import Kept
 from store import keyspace
-from store.conversation import Command, pack
+from store.conversation import pack
 from store.link import Link, RedisAwayError
 
 
@@ -22,11 +23,14 @@ class FenceClosedError(Exception):
     """The shard is not certified on the server that runs now; its counters may not be believed or moved."""
 
 
+Fields = tuple[tuple[str, str], ...]
+
+
 class Want(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """Counters of one tenant: pairs of time window and field."""
 
     tenant_id: str
-    fields: tuple[tuple[str, str], ...]
+    fields: Fields
 
 
 class Levels(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +41,13 @@ class Levels(msgspec.Struct, frozen=True, gc=False):
     values: tuple[int, ...]
     catalog: str | None = None
     """The hash of the active catalog, as Redis was told; None: it was told nothing."""
+
+
+class Met(msgspec.Struct, frozen=True, gc=False):
+    """What was read of a tenant that a process does not know: a copy of its snapshot beside its counters."""
+
+    levels: Levels
+    copy: bytes | None
 
 
 class _Packed(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +64,7 @@ class _Packed(msgspec.Struct, frozen=True, gc=False):
 
 
 _Found: TypeAlias = Levels | Exception
+_COPY_WORDS: Final = 2
 
 
 class Reads:
@@ -64,40 +76,45 @@ class Reads:
         self._wants: dict[Want, _Packed] = {}
         self._callers: list[tuple[Sequence[Want], asyncio.Future[list[Levels]]]] = []
         self._of_one: list[tuple[Want, asyncio.Future[Levels]]] = []
+        self._meeting: list[tuple[Want, asyncio.Future[Met]]] = []
+        self._copies: dict[str, int] = {}
         self._shards: dict[int, int] = {}
         self._tenants: dict[str, int] = {}
 
-    def lacks(self, wants: Sequence[Want]) -> int:
-        """The number of words that these would add."""
-        weight = 0
-        for want in wants:
-            if want not in self._wants:
-                weight += packed(want).weight
-        return weight
+    def lacks(self, wants: Sequence[Want]) -> dict[Want, _Packed]:
+        """Those of them that nobody here asks for yet."""
+        return {want: packed(want) for want in wants if want not in self._wants}
+
+    def add(self, wants: Mapping[Want, _Packed]) -> None:
+        """Asks for these too; who joins wants some of what is asked for."""
+        self._wants |= wants
 
     def join(self, wants: Sequence[Want]) -> asyncio.Future[list[Levels]]:
-        """Lets a caller wait for these too."""
-        for want in wants:
-            if want not in self._wants:
-                self._wants[want] = packed(want)
+        """Lets a caller wait for these."""
         future: asyncio.Future[list[Levels]] = asyncio.get_running_loop().create_future()
         self._callers.append((wants, future))
         return future
 
     def join_one(self, want: Want) -> asyncio.Future[Levels]:
         """The same for a caller who waits for one."""
-        if want not in self._wants:
-            self._wants[want] = packed(want)
         future: asyncio.Future[Levels] = asyncio.get_running_loop().create_future()
         self._of_one.append((want, future))
         return future
 
+    def meet(self, want: Want) -> asyncio.Future[Met]:
+        """The same for one who wants the tenant's snapshot, too."""
+        self._copies.setdefault(want.tenant_id, len(self._copies))
+        future: asyncio.Future[Met] = asyncio.get_running_loop().create_future()
+        self._meeting.append((want, future))
+        return future
+
     def pack(self, run_id: str) -> tuple[bytes, int]:
-        """The active catalog, each shard's fence, each tenant's version, each time window's counters."""
+        """The active catalog, each shard's fence, each tenant's version and copy, each window's counters."""
         del run_id
         first = next(iter(self._wants.values()), None)
         fences: list[bytes] = []
         versions: list[bytes] = []
+        copies = [_copy_of(tenant_id) for tenant_id in self._copies]
         counters: list[bytes] = []
         windows = 0
         for want, each in self._wants.items():
@@ -110,40 +127,36 @@ class Reads:
             counters.append(each.counters)
             windows += each.windows
         catalog = catalog_of(first.shard if first is not None else 0)
-        data = b"".join([catalog, *fences, *versions, *counters])
-        return data, 1 + len(fences) + len(versions) + windows
+        data = b"".join([catalog, *fences, *versions, *copies, *counters])
+        return data, 1 + len(fences) + len(versions) + len(copies) + windows
 
     def deliver(self, run_id: str, values: list[Any]) -> None:
         """Gives every caller what it wants, or says which of it cannot be believed."""
         found = self._read(run_id.encode(), values)
         for want, one in self._of_one:
             if not one.done():
-                read = found[want]
-                if isinstance(read, Levels):
-                    one.set_result(read)
-                else:
-                    one.set_exception(read)
+                _settle(one, found[want])
+        for want, met in self._meeting:
+            if not met.done():
+                copy = values[1 + len(self._shards) + len(self._tenants) + self._copies[want.tenant_id]]
+                _settle(met, _met(found[want], copy))
         for wants, several in self._callers:
-            if several.done():
-                continue
-            levels = [found[want] for want in wants]
-            for each in levels:
-                if not isinstance(each, Levels):
-                    several.set_exception(each)
-                    break
-            else:
-                several.set_result(levels)  # type: ignore[arg-type]  # the loop has seen each of them
+            if not several.done():
+                levels = [found[want] for want in wants]
+                wrong = [each for each in levels if not isinstance(each, Levels)]
+                _settle(several, wrong[0] if wrong else levels)
 
     def fail(self, error: RedisAwayError) -> None:
         """Tells every caller."""
         futures: list[asyncio.Future[Any]] = [future for _, future in self._callers]
-        for future in (*futures, *(future for _, future in self._of_one)):
+        futures += [future for _, future in self._of_one]
+        for future in (*futures, *(future for _, future in self._meeting)):
             if not future.done():
                 future.set_exception(error)
 
     def _read(self, run_id: bytes, values: list[Any]) -> dict[Want, _Found]:
         first_version = 1 + len(self._shards)
-        at = first_version + len(self._tenants)
+        at = first_version + len(self._tenants) + len(self._copies)
         found: dict[Want, _Found] = {}
         for want, each in self._wants.items():
             replies = values[at : at + each.windows]
@@ -172,36 +185,104 @@ class Reader:
         """The levels of one, as `read`."""
         return self._errand((want,)).join_one(want)
 
-    def _errand(self, wants: Sequence[Want]) -> Reads:
-        """The one that waits, if these may join it, else another behind it."""
-        if not self._link.may_grow(self._open, self._open.lacks(wants)):
+    def meet(self, want: Want) -> "asyncio.Future[Met]":
+        """The same, and with it the copy of the tenant's snapshot, of the same instant."""
+        return self._errand((want,), more=_COPY_WORDS).meet(want)
+
+    def _errand(self, wants: Sequence[Want], more: int = 0) -> Reads:
+        """The one that waits, if these and so many words may join it, else another behind it."""
+        lacking = self._open.lacks(wants)
+        if not self._link.may_grow(self._open, _weight(lacking) + more):
             # What is sent by others meanwhile stands between: a later read must come behind it.
             self._open = Reads()
-            self._open.weight += self._open.lacks(wants)
+            lacking = self._open.lacks(wants)
+            self._open.weight += _weight(lacking) + more
             self._link.enqueue(self._open)
+        if lacking:
+            self._open.add(lacking)
         return self._open
 
 
-@functools.lru_cache(maxsize=limits.WANTS_ALIVE)
+def _weight(wants: Mapping[Want, _Packed]) -> int:
+    return sum([each.weight for each in wants.values()]) if wants else 0
+
+
+def _settle(future: asyncio.Future[Any], found: object) -> None:
+    if isinstance(found, Exception):
+        future.set_exception(found)
+    else:
+        future.set_result(found)
+
+
+def _met(found: _Found, copy: object) -> Met | Exception:
+    return Met(found, copy if isinstance(copy, bytes) else None) if isinstance(found, Levels) else found
+
+
+_KEPT: Final[Kept[Want, _Packed]] = Kept(limits.WANTS_ALIVE, door=True)
+
+
 def packed(want: Want) -> _Packed:
-    """A want as it goes out: made once, since most are asked for again."""
-    shard = keyspace.shard_of(want.tenant_id)
-    by_window: dict[str, list[int]] = {}
-    for place, (window, _) in enumerate(want.fields):
-        by_window.setdefault(window, []).append(place)
-    commands: list[Command] = [
-        ("HMGET", keyspace.counters(shard, want.tenant_id, window), *[want.fields[p][1] for p in places])
-        for window, places in by_window.items()
+    """A want as it goes out: made once, if it is asked for again."""
+    return _KEPT.get(want, lambda: _pack(want)) if want.fields else _pack(want)
+
+
+def _pack(want: Want) -> _Packed:
+    tenant_id, fields = want.tenant_id, want.fields
+    shard = keyspace.shard_of(tenant_id)
+    by_window: dict[str, list[str]] = {}
+    runs, last = 0, ""
+    for window, name in fields:
+        if window == last:
+            by_window[window].append(name)
+        else:
+            by_window.setdefault(window, []).append(name)
+            runs, last = runs + 1, window
+    counters = [
+        _many(keyspace.counters(shard, tenant_id, window), tuple(names))
+        for window, names in by_window.items()
     ]
-    sent = [place for places in by_window.values() for place in places]
     return _Packed(
         shard=shard,
-        version=pack(("HGET", keyspace.versions(shard), want.tenant_id)),
-        counters=pack(*commands),
-        windows=len(commands),
-        order=None if sent == sorted(sent) else tuple(map(sent.index, range(len(sent)))),
-        weight=5 + 2 * len(commands) + len(sent),
+        version=_version(shard) + _word(tenant_id),
+        counters=b"".join(counters),
+        windows=len(counters),
+        order=None if runs == len(counters) else _order(fields),
+        weight=5 + 2 * len(counters) + len(fields),
     )
+
+
+def _order(fields: Fields) -> tuple[int, ...]:
+    """Where the value of each stands when those of one window come together."""
+    windows = list(dict.fromkeys([window for window, _ in fields]))
+    sent = sorted(range(len(fields)), key=lambda place: windows.index(fields[place][0]))
+    return tuple(map(sent.index, range(len(fields))))
+
+
+def _word(text: str) -> bytes:
+    """A word of a command as it goes out."""
+    data = text.encode()
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def _many(key: str, names: tuple[str, ...]) -> bytes:
+    """An HMGET."""
+    return b"*%d\r\n$5\r\nHMGET\r\n%b%b" % (2 + len(names), _word(key), _tail(names))
+
+
+@functools.lru_cache(maxsize=limits.NAMES_ALIVE)
+def _tail(names: tuple[str, ...]) -> bytes:
+    """The names of fields, which many tenants share."""
+    return b"".join(map(_word, names))
+
+
+@functools.lru_cache(maxsize=keyspace.SHARDS)
+def _version(shard: int) -> bytes:
+    """All but the last word of what asks for a tenant's version."""
+    return b"*3\r\n$4\r\nHGET\r\n" + _word(keyspace.versions(shard))
+
+
+def _copy_of(tenant_id: str) -> bytes:
+    return b"*2\r\n$3\r\nGET\r\n" + _word(keyspace.snapshot(keyspace.shard_of(tenant_id), tenant_id))
 
 
 @functools.lru_cache(maxsize=keyspace.SHARDS)

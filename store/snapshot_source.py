@@ -76,7 +76,9 @@ class SnapshotSource:
         found = {}
         for place, tenant_id in enumerate(tenant_ids):
             version, pair = values[2 * place], values[2 * place + 1]
-            snapshot = _read_copy(pair[1], version) if isinstance(pair, list) and pair[0] == run_id else None
+            if not isinstance(pair, list) or pair[0] != run_id or not isinstance(version, bytes):
+                continue
+            snapshot = read_copy(pair[1], int(version))
             if snapshot is not None:
                 found[tenant_id] = snapshot
         return found
@@ -203,12 +205,12 @@ def _unknown(tenant_id: str) -> Snapshot:
     return Snapshot(tenant_id=tenant_id, version=0, known=False, subscriptions=())
 
 
-def _read_copy(copy: Any, version: Any) -> Snapshot | None:
+def read_copy(copy: Any, version: int | None) -> Snapshot | None:
     """The snapshot in a copy, if it is whole, of this query, and at this version."""
-    if not isinstance(copy, bytes) or not isinstance(version, bytes) or not copy.startswith(_MARK):
+    if not isinstance(copy, bytes) or not copy.startswith(_MARK):
         return None
     try:
         snapshot = _decode(copy[len(_MARK) :])
     except msgspec.MsgspecError:
         return None
-    return snapshot if snapshot.version == int(version) else None
+    return snapshot if snapshot.version == version else None

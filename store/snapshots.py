@@ -9,11 +9,12 @@ from datetime import datetime
 import msgspec
 
 from policies import errors, limits
+from policies.kept import Door
 from policies.snapshot import Snapshot
-from store import postgres, queries
+from store import postgres, queries, snapshot_source
 from store.counters import Counters
 from store.link import Link, RedisAwayError
-from store.reading import FenceClosedError, Want
+from store.reading import FenceClosedError, Met, Want
 from store.snapshot_source import SnapshotSource
 
 sql = queries.Queries("snapshots")
@@ -43,6 +44,7 @@ class Snapshots:
         self._counters = Counters(link)
         self._alive = alive
         self._by_tenant: OrderedDict[str, Snapshot] = OrderedDict()
+        self._door = Door(alive)
 
     def cached(self, tenant_id: str) -> Snapshot | None:
         """The tenant's snapshot if this process has it, however old."""
@@ -76,25 +78,37 @@ class Snapshots:
             found |= came
         return found
 
+    def take(self, met: Met) -> Snapshot | None:
+        """The snapshot that was read with its tenant's counters, if it is one to believe."""
+        snapshot = snapshot_source.read_copy(met.copy, met.levels.snapshot_version)
+        if snapshot is not None:
+            self._keep([snapshot])
+        return snapshot
+
     async def load(self, tenant_id: str) -> Snapshot:
         """The tenant's snapshot as Postgres has it now.
 
         Errors: UnavailableError.
         """
         snapshot = (await self._source.load([tenant_id]))[tenant_id]
-        self._keep([snapshot])
+        self._keep([snapshot], surely=True)
         return snapshot
 
     async def close(self) -> None:
         """Ends what is still under way."""
         await self._source.close()
 
-    def _keep(self, snapshots: Iterable[Snapshot]) -> None:
+    def _keep(self, snapshots: Iterable[Snapshot], *, surely: bool = False) -> None:
+        """Once all places are taken, those that came before or have a place; `surely` any."""
+        kept = self._by_tenant
         for snapshot in snapshots:
-            self._by_tenant[snapshot.tenant_id] = snapshot
-            self._by_tenant.move_to_end(snapshot.tenant_id)
-        while len(self._by_tenant) > self._alive:
-            self._by_tenant.popitem(last=False)
+            key = snapshot.tenant_id
+            if key not in kept and len(kept) >= self._alive and not (surely or self._door.opens(key)):
+                continue
+            kept[key] = snapshot
+            kept.move_to_end(key)
+        while len(kept) > self._alive:
+            kept.popitem(last=False)
 
     async def renew(self, tenant_id: str) -> Snapshot:
         """The snapshot as Postgres has it, where Redis knows a newer version than this process.

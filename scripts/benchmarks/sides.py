@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -136,14 +137,17 @@ def _api_process(environment: Mapping[str, str], log: Path) -> Iterator[tuple[in
 
 
 @contextmanager
-def echo(answer: Answer) -> Iterator[int]:
-    """A bare ASGI program that gives this answer to every request; its port."""
+def echo(answer: Answer, program: str = "echo", *arguments: str) -> Iterator[int]:
+    """A bare ASGI program that gives this answer to every request; its port.
+
+    `program` is one of the modules here, with what it is told beside port and answer.
+    """
     with temporary_folder() as folder:
         kept, port = folder / "answer", free_port()
         kept.write_bytes(msgspec.json.encode(answer))
-        argv = ["scripts.benchmarks.echo", str(port), str(kept)]
+        argv = [f"scripts.benchmarks.{program}", str(port), str(kept), *arguments]
         with _process(argv, os.environ, folder / "echo.log") as serving:
-            await_answer(port, "/", b"", serving, folder / "echo.log")
+            await_port(port, serving, folder / "echo.log")
             yield port
 
 
@@ -209,6 +213,21 @@ def await_answer(port: int, path: str, said: bytes, process: "subprocess.Popen[b
     deadline = clock.monotonic_s() + START_S
     pause = threading.Event()
     while not _says(port, path, said):
+        if process.poll() is not None or clock.monotonic_s() > deadline:
+            raise LoadError(f"A side does not serve: {log.read_text()[-2000:]}")
+        pause.wait(_LOOK_S)
+
+
+def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Waits until somebody listens there.
+
+    Errors: LoadError if the process ends or takes too long.
+    """
+    deadline = clock.monotonic_s() + START_S
+    pause = threading.Event()
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), START_S):
+            return
         if process.poll() is not None or clock.monotonic_s() > deadline:
             raise LoadError(f"A side does not serve: {log.read_text()[-2000:]}")
         pause.wait(_LOOK_S)

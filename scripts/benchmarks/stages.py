@@ -121,7 +121,7 @@ async def _stages(context: Context, asker: _Asker) -> Stages:
 
     def decide() -> object:
         case.request = Request(feature_id=samples.FEATURE, quantity=next(numbers) % 20_000)
-        return check._decided(context, case, levels, now, degraded=False, noted=True)  # noqa: SLF001 - the same
+        return check.decision_on(context, case, levels, now, degraded=False, noted=True)
 
     def told() -> None:
         telemetry.decided(decision.outcome, decision.reason, degraded=False)
@@ -132,7 +132,7 @@ async def _stages(context: Context, asker: _Asker) -> Stages:
         "key": lambda: auth.recognize(scope, context, _SCOPES),
         "body": lambda: _drive(decode.json_text(scope, asker.receive)),
         "decode": lambda: decode.document(raw, decisions.CheckBody),
-        "right": lambda: check._warm_cases(context, [question], check.whole, now),  # noqa: SLF001 - the same
+        "right": lambda: check.at_hand(context, check.active_offer(context), question, now),
         "decide": decide,
         "encode": lambda: decisions.encode(decision),
         "count": told,

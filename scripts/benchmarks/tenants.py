@@ -1,4 +1,7 @@
-"""Checks a second over a million tenants at random, beside the same of one tenant: is it flat?"""
+"""Checks a second over a million tenants at random, beside the same of one tenant: is it flat?
+
+Beside the same stands a bare program that only reads what such a check reads: it says how flat it can be.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -12,6 +15,8 @@ from service.embedded import samples
 
 TENANTS: Final = 1_000_000
 WARM_UP_S: Final = 2
+NAME: Final = "tenants"
+FLOOR: Final = "tenants-bare-reads"
 
 
 def figures(settings: Settings) -> list[Figure]:
@@ -20,18 +25,23 @@ def figures(settings: Settings) -> list[Figure]:
         settings.say(f"Loading {TENANTS:,} tenants …")
         tenants_loaded.load(api, "t", TENANTS, copies=True)
         many, one = _shot(api, "t{n}", "150", TENANTS), _shot(api, "t0", "{n}", 20_000)
-        sides.ask(one)
-        for warm in (one, many):
-            load.rate(warm, WARM_UP_S)
-        found = figure.measure(
-            "tenants",
-            unit="requests/s",
-            ours=partial(load.rate, many, settings.seconds),
-            reference=partial(load.rate, one, settings.seconds),
-            settings=settings,
-        )
+        with sides.echo(sides.ask(one), "bare_reads", api.redis_url) as port:
+            bare = msgspec.structs.replace(many, port=port)
+            for warm in (one, many, bare):
+                load.rate(warm, WARM_UP_S)
+            found = [_beside(name, ours, one, settings) for name, ours in ((NAME, many), (FLOOR, bare))]
         settings.say(f"Memory of the worker afterwards: {resident_mb(api.pid)} MB")
-        return [found]
+        return found
+
+
+def _beside(name: str, ours: load.Shot, one: load.Shot, settings: Settings) -> Figure:
+    return figure.measure(
+        name,
+        unit="requests/s",
+        ours=partial(load.rate, ours, settings.seconds),
+        reference=partial(load.rate, one, settings.seconds),
+        settings=settings,
+    )
 
 
 def _shot(api: sides.Api, tenant: str, quantity: str, below: int) -> load.Shot:

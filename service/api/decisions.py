@@ -13,7 +13,7 @@ from service.api import auth, decode, direct, management, openapi, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
 from service.telemetry import Telemetry
-from service.usecases import check, past
+from service.usecases import check, checking, past
 from service.usecases.keys import Scope
 
 _PAST: Final[frozenset[Scope]] = frozenset({"read"})
@@ -69,7 +69,7 @@ async def answer_one(
     body = decode.document(raw, CheckBody)
     auth.own_tenant(caller, body.tenant_id)
     if body.at is None:
-        decision = await check.check_one(context, body)
+        decision = await checking.one(context, body)
     else:
         auth.require(caller, _PAST)
         decision = await past.decided(context, body, wire.utc(body.at, "/at"))

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from policies import decide, entitlement, errors, quantity
+from policies import decide, errors, pattern, quantity
 from policies.decide import Request
 from policies.decision import Decision
 from policies.entitlement import Right
@@ -54,7 +54,7 @@ class Question(Protocol):
     def explain(self) -> bool: ...  # noqa: D102
 
 
-class _Case(msgspec.Struct, gc=False):
+class Case(msgspec.Struct, gc=False):
     """A question on its way to an answer."""
 
     question: Question
@@ -95,44 +95,22 @@ async def check(
         cases = await _cases(context, questions, pointer, now)
     found = await _read(context, cases, now)
     doubtful: AbstractSet[str] = frozenset()
-    if found and _is_outdated(cases, found):
+    if found and is_outdated(cases, found):
         doubtful = await _catch_up(context, cases, found)
         cases = await _cases(context, questions, pointer, now)
         found = await _read(context, cases, now)
     if found is None:
-        decisions = [_degraded(context, case, now, noted=noted) for case in cases]
+        decisions = [without_counters(context, case, now, noted=noted) for case in cases]
     else:
         decisions = [
-            _decided(context, case, got, now, degraded=case.question.tenant_id in doubtful, noted=noted)
+            decision_on(context, case, got, now, degraded=case.question.tenant_id in doubtful, noted=noted)
             for case, got in zip(cases, found, strict=True)
         ]
     for place, case in enumerate(cases):
         if case.question.explain:
             read = found[place] if found is not None else None
-            decisions[place] = await _explained(context, case, read, decisions[place])
+            decisions[place] = await explained(context, case, read, decisions[place])
     return decisions
-
-
-async def check_one(context: Context, question: Question) -> Decision:
-    """As `check` of one question of now: by a shorter way where all that it is made of is at hand.
-
-    Errors: as `check`.
-    """
-    now = context.clock.now()
-    standing = _at_hand(context, active_offer(context), question, now)
-    if standing is None:
-        return (await check(context, (question,), at=now))[0]
-    case = _case(standing, question, 0, whole)
-    try:
-        found = await context.counters.read_one(case.want)
-    except (RedisAwayError, FenceClosedError):
-        decision, read = _degraded(context, case, now, noted=True), None
-    else:
-        _remember(context, case, found, now)
-        if _is_outdated((case,), (found,)):
-            return (await check(context, (question,), at=now))[0]
-        decision, read = _decided(context, case, found, now, degraded=False, noted=True), found
-    return await _explained(context, case, read, decision) if question.explain else decision
 
 
 async def entitlements(
@@ -184,24 +162,24 @@ async def resolve(context: Context, offer: Offer, snapshot: Snapshot, feature_id
     """The right to a feature, with the plan and add-on versions that it needs."""
     plans, addons = snapshot.named(offer)
     versions = context.catalogs.known(plans, addons) or await context.catalogs.need(plans, addons)
-    return entitlement.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
+    return pattern.resolve(snapshot, offer=offer, versions=versions, feature_id=feature_id, at=at)
 
 
 def _warm_cases(
     context: Context, questions: Sequence[Question], pointer: Pointer, now: datetime
-) -> list[_Case] | None:
+) -> list[Case] | None:
     """The cases, if all that they are made of is at hand."""
     offer = active_offer(context)
     cases = []
     for place, question in enumerate(questions):
-        standing = _at_hand(context, offer, question, now)
+        standing = at_hand(context, offer, question, now)
         if standing is None:
             return None
-        cases.append(_case(standing, question, place, pointer))
+        cases.append(case_of(standing, question, place, pointer))
     return cases
 
 
-def _at_hand(context: Context, offer: Offer, question: Question, now: datetime) -> Standing | None:
+def at_hand(context: Context, offer: Offer, question: Question, now: datetime) -> Standing | None:
     """The standing that this process knows; what Redis says may be newer."""
     snapshot = context.snapshots.cached(question.tenant_id)
     return None if snapshot is None else context.rights.get(snapshot, offer, question.feature_id, now)
@@ -209,7 +187,7 @@ def _at_hand(context: Context, offer: Offer, question: Question, now: datetime) 
 
 async def _cases(
     context: Context, questions: Sequence[Question], pointer: Pointer, now: datetime
-) -> list[_Case]:
+) -> list[Case]:
     offer = active_offer(context)
     snapshots = await context.snapshots.need({question.tenant_id for question in questions})
     cases = []
@@ -218,15 +196,16 @@ async def _cases(
         standing = context.rights.get(snapshot, offer, question.feature_id, now)
         if standing is None:
             standing = await resolve_and_keep(context, offer, snapshot, question.feature_id, now)
-        cases.append(_case(standing, question, place, pointer))
+        cases.append(case_of(standing, question, place, pointer))
     return cases
 
 
-def _case(standing: Standing, question: Question, place: int, pointer: Pointer) -> _Case:
+def case_of(standing: Standing, question: Question, place: int, pointer: Pointer) -> Case:
+    """The case of a question about a right; errors as `request_of`."""
     want = standing.want
     if question.entity_id is not None and standing.by_entity:
         want = levels.want(standing.right, question.entity_id)
-    return _Case(question, standing, request_of(question, standing.right, place, pointer), want)
+    return Case(question, standing, request_of(question, standing.right, place, pointer), want)
 
 
 async def resolve_and_keep(
@@ -236,6 +215,8 @@ async def resolve_and_keep(
     right = await resolve(context, offer, snapshot, feature_id, now)
     standing = standing_on(snapshot, offer, right, now)
     context.rights.keep(standing)
+    if right.feature is not None:
+        context.rights.note(feature_id, standing.want.fields)
     return standing
 
 
@@ -277,23 +258,24 @@ def request_of(question: Question, right: Right, place: int, pointer: Pointer) -
     return Request(feature_id=question.feature_id, quantity=scaled, entity_id=entity_id, context=said)
 
 
-async def _read(context: Context, cases: Sequence[_Case], now: datetime) -> list[Levels] | None:
+async def _read(context: Context, cases: Sequence[Case], now: datetime) -> list[Levels] | None:
     """The levels of each case in one round trip; None when Redis cannot be believed now."""
     try:
         found = await context.counters.read([case.want for case in cases])
     except (RedisAwayError, FenceClosedError):
         return None
     for case, got in zip(cases, found, strict=True):
-        _remember(context, case, got, now)
+        remember(context, case, got, now)
     return found
 
 
-def _remember(context: Context, case: _Case, found: Levels, now: datetime) -> None:
+def remember(context: Context, case: Case, found: Levels, now: datetime) -> None:
+    """Keeps what was read for when Redis is away, if the feature goes by that."""
     if case.standing.remembered:
         context.last_known.keep(case.want, found.values, now)
 
 
-def _is_outdated(cases: Sequence[_Case], found: Sequence[Levels]) -> bool:
+def is_outdated(cases: Sequence[Case], found: Sequence[Levels]) -> bool:
     """Whether Redis knows of something newer than what these cases were made of."""
     word, active = found[0].catalog, cases[0].standing.offer.hash
     if word is not None and word != active:
@@ -304,7 +286,7 @@ def _is_outdated(cases: Sequence[_Case], found: Sequence[Levels]) -> bool:
     return False
 
 
-def _is_late(case: _Case, read: Levels) -> bool:
+def _is_late(case: Case, read: Levels) -> bool:
     """Whether Redis knows a newer snapshot, or has lost the version that it knew."""
     snapshot = case.standing.snapshot
     if read.snapshot_version is None:
@@ -312,7 +294,7 @@ def _is_late(case: _Case, read: Levels) -> bool:
     return read.snapshot_version > snapshot.version
 
 
-async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Levels]) -> AbstractSet[str]:
+async def _catch_up(context: Context, cases: Sequence[Case], found: Sequence[Levels]) -> AbstractSet[str]:
     """Reads again what is newer; names the tenants of whom that cannot be done, since Postgres is away.
 
     The old rights then decide, and the answers say that they are degraded.
@@ -328,8 +310,8 @@ async def _catch_up(context: Context, cases: Sequence[_Case], found: Sequence[Le
     return frozenset()
 
 
-def _decided(
-    context: Context, case: _Case, found: Levels, now: datetime, *, degraded: bool, noted: bool
+def decision_on(
+    context: Context, case: Case, found: Levels, now: datetime, *, degraded: bool, noted: bool
 ) -> Decision:
     """The decision; the last one with its instant and id anew, where it answers this request too."""
     standing, request, plain = case.standing, case.request, not (degraded or case.question.explain)
@@ -353,13 +335,15 @@ def _decided(
         explain=case.question.explain,
     )
     if plain and decision.outcome != "indeterminate":
-        standing.given = Given(found.values, request, read, decision)
+        if standing.decided:
+            standing.given = Given(found.values, request, read, decision)
+        standing.decided = True
     if noted:
         context.decisions.note(decision, standing, request, read, stale=degraded)
     return decision
 
 
-async def _explained(context: Context, case: _Case, found: Levels | None, decision: Decision) -> Decision:
+async def explained(context: Context, case: Case, found: Levels | None, decision: Decision) -> Decision:
     """The decision with all that stands behind it."""
     read = None
     if found is not None and case.want.fields:
@@ -367,7 +351,7 @@ async def _explained(context: Context, case: _Case, found: Levels | None, decisi
     return await explaining.explained(context, case.standing, case.request, read, decision)
 
 
-def _degraded(context: Context, case: _Case, now: datetime, *, noted: bool) -> Decision:
+def without_counters(context: Context, case: Case, now: datetime, *, noted: bool) -> Decision:
     """Without Redis: boolean and static features are decided as ever, metered ones by `whenUnavailable`."""
     standing = case.standing
     recalled = context.last_known.recall(case.want, now) if case.want.fields else None

@@ -1,15 +1,17 @@
 """Which counters does a right look at, and what do their values say?"""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from policies import balance
+from policies import balance, limits
 from policies.balance import Levels
 from policies.entitlement import Right
 from policies.grant import Grant
-from policies.model import MeteredTerms
+from policies.model import Cap, MeteredTerms
+from policies.period import Period
 from service.usecases import carrying
 from store import keyspace
-from store.reading import Want
+from store.reading import Fields, Want
 
 Values = tuple[int, ...]
 BUCKETS = ("i", "o", "x", "r")
@@ -22,13 +24,26 @@ def want(right: Right, entity_id: str | None) -> Want:
     """
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     fields = of_period(right)
-    fields += [of_grant(grant) for grant in right.grants]
-    for cap, span in zip(right.terms.caps, right.cap_windows, strict=True):
-        if cap.per == "tenant" or entity_id is not None:
-            field = keyspace.cap_field(right.feature_id, cap.per, entity_id)
-            fields.append((keyspace.window(cap.interval, span), field))
-    fields += carrying.fields(right)
+    if right.grants:
+        fields += [of_grant(grant) for grant in right.grants]
+    if right.terms.caps:
+        fields += _of_caps(right.feature_id, right.terms.caps, right.cap_windows, entity_id)
+    if right.rollover:
+        fields += carrying.fields(right)
     return Want(right.tenant_id, tuple(fields))
+
+
+@lru_cache(maxsize=limits.NAMES_ALIVE)
+def _of_caps(
+    feature_id: str, caps: tuple[Cap, ...], windows: tuple[Period, ...], entity_id: str | None
+) -> Fields:
+    """The counters of the caps that apply; windows of the calendar are all tenants'."""
+    found = []
+    for cap, span in zip(caps, windows, strict=True):
+        if cap.per == "tenant" or entity_id is not None:
+            field = keyspace.cap_field(feature_id, cap.per, entity_id)
+            found.append((keyspace.window(cap.interval, span), field))
+    return tuple(found)
 
 
 def of_period(right: Right) -> list[tuple[str, str]]:
@@ -36,7 +51,12 @@ def of_period(right: Right) -> list[tuple[str, str]]:
     assert isinstance(right.terms, MeteredTerms), "only metered features have counters"
     assert right.period is not None, "a metered right has a period"
     window = keyspace.window(right.terms.interval, right.period)
-    return [(window, keyspace.bucket_field(right.feature_id, bucket)) for bucket in BUCKETS]
+    return [(window, name) for name in _names(right.feature_id)]
+
+
+@lru_cache(maxsize=limits.FEATURES)
+def _names(feature_id: str) -> tuple[str, ...]:
+    return tuple([keyspace.bucket_field(feature_id, bucket) for bucket in BUCKETS])
 
 
 def of_grant(grant: Grant) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from policies import limits
+from policies.kept import Door, Kept
 from policies.snapshot import Snapshot
 from service import last_known
 from service.last_known import LastKnown
@@ -30,10 +31,43 @@ def test_rights_are_bounded():
     rights = Rights(alive=2)
     for feature_id in ("a", "b"):
         rights.keep(standing(feature_id))
+    rights.keep(standing("c"))
+    assert held(rights) == [True, True, False]  # what comes once drives nobody out
     assert rights.get(SNAPSHOT, OFFER, "a", plans.NOW) is not None
     rights.keep(standing("c"))
-    kept = [rights.get(SNAPSHOT, OFFER, feature_id, plans.NOW) is not None for feature_id in "abc"]
-    assert kept == [True, False, True]
+    assert held(rights) == [True, False, True]
+
+
+def held(rights):
+    return [rights.get(SNAPSHOT, OFFER, feature_id, plans.NOW) is not None for feature_id in "abc"]
+
+
+def test_a_door_remembers_for_a_while_who_came():
+    door = Door(100)
+    assert not door.opens("one")
+    assert door.opens("one")
+    assert sum(door.opens(f"passer-by {number}") for number in range(199)) < 40  # some look like others
+    assert sum(door.opens(f"another {number}") for number in range(20)) < 5
+    assert not door.opens("one")
+
+
+def test_what_a_full_store_with_a_door_does_not_keep_it_gives_all_the_same():
+    kept = Kept(2, door=True)
+    assert [kept.get(key, lambda key=key: key.upper()) for key in "abc"] == ["A", "B", "C"]
+    assert (len(kept), kept.peek("a"), kept.peek("c")) == (2, "A", None)
+    assert kept.get("c", lambda: "C") == "C"
+    assert (len(kept), kept.peek("a"), kept.peek("c")) == (2, None, "C")
+
+
+def test_the_usual_counters_are_those_that_two_tenants_in_turn_wanted():
+    rights = Rights()
+    one, other = (("m.1", "f:i"),), (("m.2", "f:i"),)
+    told = []
+    for fields in (one, one, other, other, one):
+        rights.note("f", fields)
+        told.append(rights.usual("f"))
+    assert told == [(), one, (), other, ()]
+    assert rights.usual("another") == ()
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
 """A tenant that a process has not met: one trip, or one query for all of them, and never an old right."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
 
+from policies.decision import Decision
 from service import wiring
 from service.context import Context
-from service.usecases import check, subscribe
+from service.usecases import check, checking, subscribe
 from service.usecases.check import Check
 from store import keyspace
 from tests.conftest import PATIENT
@@ -28,9 +30,22 @@ async def cold(counting: Context, config, clock) -> AsyncIterator[Context]:
 
 async def plan_of(context: Context, tenant_id: str = "acme") -> str | None:
     ask = Check(tenant_id=tenant_id, feature_id=VOICE.feature_id)
-    (decision,) = await check.check(context, [ask])
+    decision = await answer(context, ask)
     assert not decision.degraded
     return decision.plan_id
+
+
+async def by_many(context: Context, ask: Check) -> Decision:
+    return (await check.check(context, [ask]))[0]
+
+
+answer = checking.one
+
+
+@pytest.fixture(params=[checking.one, by_many], ids=["one", "many"])
+def either_way(request, monkeypatch):
+    """Of one question, as elsewhere here, and of several, which takes another way to the snapshot."""
+    monkeypatch.setattr(sys.modules[__name__], "answer", request.param)
 
 
 async def copied(context: Context) -> bytes:
@@ -68,6 +83,7 @@ async def test_what_redis_has_is_not_asked_of_postgres(counting: Context, cold: 
     assert await plan_of(cold) == "free"
 
 
+@pytest.mark.usefixtures("either_way")
 async def test_a_copy_that_comes_late_never_decides(counting: Context, cold: Context):
     """Its writer read Postgres before the change and reached Redis after it."""
     late = await copied(counting)
@@ -113,12 +129,13 @@ async def test_a_version_that_redis_lost_makes_a_warm_process_look_again(countin
     assert await plan_of(cold) == "pro"
 
 
+@pytest.mark.usefixtures("either_way")
 async def test_behind_a_closed_fence_no_copy_is_believed(counting: Context, cold: Context, forged):
     """A server that came back without its last writes has an old copy at an old version."""
     wrong = forged(await copied(counting))
     shard = keyspace.shard_of("acme")
     await counting.counters.link.send([("SET", COPY, wrong), ("DEL", keyspace.fence(shard))])
-    (decision,) = await check.check(cold, [VOICE])
+    decision = await answer(cold, VOICE)
     assert (decision.plan_id, decision.degraded) == ("free", True)
 
 
@@ -160,3 +177,41 @@ async def test_with_postgres_away_everyone_who_waits_is_told(cold: Context):
     await cold.pool.close()
     told = await asyncio.gather(*(plan_of(cold, f"t{n}") for n in range(5)), return_exceptions=True)
     assert {type(error).__name__ for error in told} == {"UnavailableError"}
+
+
+# --- one question: counters where others' are -------------------------------------------------------
+
+
+@pytest.fixture
+async def copies(counting: Context) -> None:
+    """Tenants whose snapshots Redis has: three on the same plan and days, one on another."""
+    for tenant_id, plan_id in (("a1", "free"), ("a2", "free"), ("a3", "free"), ("b1", "pro"), ("b2", "free")):
+        await ledger.subscribed(counting, tenant_id, plan_id)
+        await counting.snapshots.load(tenant_id)
+    await asyncio.gather(*counting.snapshots._source._copying)
+
+
+async def gets(context: Context) -> int:
+    """GETs so far: of each trip the catalog and the fence, and the copy where one is wanted."""
+    stats = (await context.counters.link.send([("INFO", "commandstats")])).values[0].decode()
+    (line,) = [line for line in stats.splitlines() if line.startswith("cmdstat_get:")]
+    return int(line.partition("calls=")[2].partition(",")[0])
+
+
+async def test_counters_that_are_where_others_are_come_with_the_snapshot(copies, config, clock, counting):
+    """And who has them elsewhere gets a second trip, and its own."""
+    asked = {}
+    await ledger.statuses(counting, *(ledger.event(n, 100 + n, tenant_id=t) for n, t in enumerate(ORDER)))
+    async with wiring.open_context(config, clock, PATIENT) as process:
+        for tenant_id in ORDER:
+            before = await gets(counting)
+            ask = Check(tenant_id=tenant_id, feature_id="ai-tokens")
+            decision = await checking.one(process, ask)
+            asked[tenant_id] = await gets(counting) - before
+            again = await by_many(process, ask)
+            assert decision.usage == again.usage == 100 + ORDER.index(tenant_id)
+            assert (decision.plan_id, decision.granted) == (again.plan_id, again.granted)
+    assert asked == {"a1": 5, "a2": 5, "a3": 3, "b1": 5, "b2": 5}
+
+
+ORDER = ("a1", "a2", "a3", "b1", "b2")
