@@ -1,6 +1,7 @@
 """An invoice as one HTML page: for the screen and for A4 paper, without anything from outside.
 
-Whatever a tenant or a plan file says is text here, never markup.
+Whatever a tenant or a plan file says is text here, never markup. On paper the head of the table stands on
+every page, and the sum once: browsers would repeat the foot of a table as well.
 """
 
 from collections.abc import Iterator
@@ -24,14 +25,15 @@ _STATES: Final = {
     "credited": "Credited whole",
 }
 _STYLE: Final = """
-@page { size: A4; margin: 18mm 16mm 20mm }
+@page { size: A4; margin: 18mm 16mm 20mm;
+  @bottom-right { content: counter(page) " / " counter(pages); font: 8.5pt Arial, sans-serif; color: #555 } }
 * { box-sizing: border-box }
 body { font: 10.5pt/1.45 "Helvetica Neue", Helvetica, Arial, sans-serif; color: #1a1a1a; margin: 0 auto;
   max-width: 178mm; padding: 12mm 0 }
 header { display: flex; justify-content: space-between; gap: 12mm; border-bottom: 2px solid #1a1a1a;
   padding-bottom: 5mm; margin-bottom: 7mm }
 h1 { font-size: 20pt; margin: 0 }
-h2 { font-size: 11pt; margin: 8mm 0 2mm }
+h2 { font-size: 11pt; margin: 8mm 0 2mm; break-after: avoid }
 .state { font-weight: 600 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 1mm 5mm; margin: 0 }
 dt { color: #555 }
@@ -45,6 +47,8 @@ tr { break-inside: avoid }
 .number { text-align: right; white-space: nowrap; padding-left: 4mm; padding-right: 0;
   font-variant-numeric: tabular-nums }
 .small { color: #555; font-size: 8.5pt }
+tfoot { display: table-row-group }
+tfoot tr { break-before: avoid }
 tfoot td { border-bottom: 0; padding-top: 1mm; padding-bottom: 1mm }
 tfoot .total td { font-weight: 700; font-size: 12pt; border-top: 2px solid #1a1a1a; padding-top: 2mm }
 footer { margin-top: 10mm; color: #555; font-size: 8.5pt }

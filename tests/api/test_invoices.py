@@ -246,6 +246,7 @@ async def page_of(acme, invoice_id) -> tuple[str, Page]:
     response = await acme.api.get(f"/v1/invoices/{invoice_id}", headers={"accept": "text/html,*/*;q=0.8"})
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["content-security-policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert "tfoot { display: table-row-group }" in response.text, "else the sum is on every page of paper"
     return response.text, Page(response.text)
 
 
