@@ -21,6 +21,7 @@ from store.counters import Counters
 from store.holds import Holds
 from store.postgres import Pool
 from store.pressure import Pressure
+from store.recording import Recorder
 from store.snapshots import Snapshots
 
 
@@ -34,6 +35,7 @@ class Context:
     keys: KeyRing
     counters: Counters
     consumer: Consumer
+    recorder: Recorder
     holds: Holds
     pressure: Pressure
     backlog: Backlog

@@ -31,6 +31,7 @@ from store import (
     link,
     postgres,
     pressure,
+    recording,
     snapshots,
 )
 
@@ -135,6 +136,7 @@ def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.
         keys=api_keys.KeyRing(pool),
         counters=counters.Counters(redis),
         consumer=consuming.Consumer(redis),
+        recorder=recording.Recorder(redis),
         holds=holds.Holds(redis),
         pressure=pressure.Pressure(redis),
         backlog=backlog.Backlog(),

@@ -3,20 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
-from redis import exceptions
 
-from policies import limits
-from store import journal, keyspace, script_call, scripts
+from store import framing, journal, keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.conversation import Command, pack
 from store.counters import MARK_LIFE_S
-from store.crash_points import crash_point
-from store.link import Link, RedisAwayError
-from store.reading import FenceClosedError, catalog_of
-from store.tips import Tips
+from store.gathering import Gatherer, Kind, Waiting
+from store.link import Link
 
 Outcome = Literal[
     "counted",
@@ -89,59 +85,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     """The hash of the active catalog, as Redis was told."""
 
 
-class _Waiting(msgspec.Struct):
-    """A use and who waits for it."""
-
-    use: Use
-    now: datetime
-    future: asyncio.Future[Found]
-
-
-class Uses:
-    """An errand of many callers; it grows until its round trip begins."""
-
-    def __init__(self, tips: Tips) -> None:
-        self._tips = tips
-        self.weight = 2  # the active catalog is read with them
-        self.durable = True
-        self._waiting: dict[int, list[_Waiting]] = {}
-        self._calls: list[tuple[int, list[_Waiting]]] = []
-
-    def join(self, use: Use, now: datetime) -> asyncio.Future[Found]:
-        """Lets a use go with this trip."""
-        waiting = _Waiting(use, now, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(keyspace.shard_of(use.account.tenant_id), []).append(waiting)
-        return waiting.future
-
-    def pack(self, run_id: str) -> tuple[bytes, int]:
-        """One script call for each shard and limits.SCRIPT_BATCH uses."""
-        calls = []
-        for shard, waiting in self._waiting.items():
-            for begin in range(0, len(waiting), limits.SCRIPT_BATCH):
-                batch = waiting[begin : begin + limits.SCRIPT_BATCH]
-                calls.append(_command(shard, batch, run_id))
-                self._calls.append((shard, batch))
-        return catalog_of(next(iter(self._waiting))) + pack(*calls), 1 + len(calls)
-
-    def deliver(self, run_id: str, values: list[Any]) -> None:
-        """Tells every caller what became of its use."""
-        del run_id
-        crash_point("consumed")
-        catalog = values[0].decode() if isinstance(values[0], bytes) else None
-        for (shard, batch), reply in zip(self._calls, values[1:], strict=True):
-            if isinstance(reply, exceptions.ResponseError):
-                _fail(batch, error_of(reply))
-                continue
-            *stands, number = reply
-            self._tips.note(shard, number)
-            for waiting, stand in zip(batch, stands, strict=True):
-                if not waiting.future.done():
-                    waiting.future.set_result(Found(OUTCOMES[stand[0]], tuple(stand[1:]), catalog))
-
-    def fail(self, error: RedisAwayError) -> None:
-        """Tells every caller that nobody knows."""
-        for waiting in self._waiting.values():
-            _fail(waiting, error)
+_Waiting: TypeAlias = Waiting[Use, Found]
 
 
 class Consumer:
@@ -149,7 +93,7 @@ class Consumer:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._open = Uses(link.tips)
+        self._gatherer = Gatherer(link, _USES)
 
     def consume(self, use: Use, *, now: datetime) -> asyncio.Future[Found]:
         """Counts a use if it fits.
@@ -157,12 +101,7 @@ class Consumer:
         Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it was counted: with the same
         id it may come again.
         """
-        weight = _weight(use)
-        if not self._link.may_grow(self._open, weight):
-            self._open = Uses(self._link.tips)
-            self._open.weight += weight
-            self._link.enqueue(self._open)
-        return self._open.join(use, now)
+        return self._gatherer.send(use, now)
 
     async def fingerprint(self, tenant_id: str, digest: bytes, *, now: datetime) -> int | None:
         """What an id was counted with in the last two days; None if nothing was counted under it.
@@ -183,20 +122,33 @@ def _weight(use: Use) -> int:
     return 30 + 6 * len(use.account.finite) + 4 * len(use.caps) + 5 * len(links)
 
 
-def _command(shard: int, batch: Sequence[_Waiting], run_id: str) -> Command:
-    keys = script_call.Keys(
-        keyspace.fence(shard),
-        keyspace.journal(shard),
-        keyspace.versions(shard),
-        keyspace.due(shard),
-        keyspace.clock(shard),
-    )
-    now = journal.microseconds(max(waiting.now for waiting in batch))
+_CALL: Final = framing.Call(
+    scripts.CONSUME,
+    (keyspace.fence, keyspace.journal, keyspace.versions, keyspace.due, keyspace.clock),
+    before=3,
+    ceilings=True,
+)
+
+
+def _packed(shard: int, batch: Sequence[_Waiting], run_id: str) -> bytes:
+    if len(batch) > 1:
+        return pack(_command(shard, [(waiting.act, waiting.now) for waiting in batch], run_id))
+    use, now = batch[0].act, batch[0].now
+    made = framing.frame(_CALL, shard, use.account, use.caps)
+    before = framing.of_run(run_id, MARK_LIFE_S) + framing.number(journal.microseconds(now))
+    ceilings = use.ceilings
+    numbers = (_or_none(ceilings.granted), _or_none(ceilings.drawn), *map(_or_none, ceilings.caps))
+    return framing.packed(made, before, use, keyspace.day_of(now), numbers)
+
+
+def _command(shard: int, batch: Sequence[tuple[Use, datetime]], run_id: str) -> Command:
+    keys = script_call.Keys(*[key(shard) for key in _CALL.first])
+    now = journal.microseconds(max(now for _, now in batch))
     accounts = script_call.Accounts(shard, keys)
     body: list[script_call.Argument] = []
-    for waiting in batch:
-        body.append(accounts.place(waiting.use.account))
-        body += asked(shard, keys, waiting.use, keyspace.day_of(waiting.now))
+    for use, at in batch:
+        body.append(accounts.place(use.account))
+        body += asked(shard, keys, use, keyspace.day_of(at))
     return keys.call(scripts.CONSUME, run_id, MARK_LIFE_S, now, *accounts.arguments(), len(batch), *body)
 
 
@@ -220,12 +172,8 @@ def _or_none(number: int | None) -> int:
     return -1 if number is None else number
 
 
-def error_of(reply: exceptions.ResponseError) -> Exception:
-    """What a script's error means."""
-    return FenceClosedError() if "FENCED" in str(reply) else RedisAwayError(str(reply))
+def _read(stand: list[int], catalog: str | None) -> Found:
+    return Found(OUTCOMES[stand[0]], tuple(stand[1:]), catalog)
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
-    for waiting in batch:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
+_USES: Final = Kind(_packed, _read, _weight, sent="consumed", with_catalog=True)

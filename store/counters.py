@@ -17,7 +17,7 @@ from store.link import RUN_ID, Link, RedisAwayError, Replies
 from store.reading import FenceClosedError, Levels, Met, Reader, Want
 
 RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "crowded", "retry"]
-_STATUS: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow", "crowded")
+STATUSES: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow", "crowded")
 MARK_LIFE_S = limits.MARK_HOURS * 3600 + keyspace.DAY_S
 """Marks are kept by day of arrival, so the last of a day must outlive the day before it by 48 hours."""
 
@@ -80,7 +80,7 @@ class Counters:
         closed); if it was, it is recognised as a duplicate when it comes again.
         """
         calls = _calls(events)
-        commands = [_record_command(shard, [events[place] for place in batch], now) for shard, batch in calls]
+        commands = [record_command(shard, [events[place] for place in batch], now) for shard, batch in calls]
         sent = [self.link.send([command], durable=True) for command in commands]
         replies = await asyncio.gather(*sent, return_exceptions=True)
         crash_point("recorded")
@@ -100,7 +100,7 @@ class Counters:
             return ["retry"] * count
         *codes, number = said
         self.link.tips.note(shard, number)
-        return [_STATUS[code] for code in codes]
+        return [STATUSES[code] for code in codes]
 
     async def run_of(self, shard: int) -> str:
         """The run of the server that a shard is on now.
@@ -192,7 +192,8 @@ def _calls(events: Sequence[Recording]) -> list[tuple[int, list[int]]]:
     return calls
 
 
-def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Command:
+def record_command(shard: int, batch: Sequence[Recording], now: datetime, *, run_id: str = RUN_ID) -> Command:
+    """The call of the script for some events of a shard."""
     keys = script_call.Keys(keyspace.fence(shard), keyspace.journal(shard), keyspace.versions(shard))
     accounts = script_call.Accounts(shard, keys)
     body: list[str | bytes | int] = []
@@ -203,7 +204,7 @@ def _record_command(shard: int, batch: Sequence[Recording], now: datetime) -> Co
         body += (event.fingerprint, event.payload)
         body += (event.value,) if event.account.meter == "unique" else ()
         body += script_call.caps(shard, keys, event.account.tenant_id, event.caps)
-    return keys.call(scripts.RECORD, RUN_ID, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
+    return keys.call(scripts.RECORD, run_id, MARK_LIFE_S, *accounts.arguments(), len(batch), *body)
 
 
 def version_puts(versions: dict[str, int]) -> list[Command]:

@@ -16,7 +16,7 @@ from redis import exceptions
 
 from policies import limits, rollover
 from policies.rollover import Late
-from store import accounts, consuming, journal, keyspace, script_call, scripts
+from store import accounts, consuming, gathering, journal, keyspace, script_call, scripts
 from store.accounts import Account, Carrying
 from store.consuming import Found, Use
 from store.conversation import Command
@@ -316,4 +316,4 @@ def _later(now: datetime, clock: bytes | None) -> int:
 
 def _raise_error(value: object) -> None:
     if isinstance(value, exceptions.ResponseError):
-        raise consuming.error_of(value)
+        raise gathering.error_of(value)

@@ -26,6 +26,10 @@ class Keys:
         """Where a key stands, from 1."""
         return self._places.setdefault(key, len(self._places) + 1)
 
+    def names(self) -> tuple[str, ...]:
+        """All of them, in their places."""
+        return tuple(self._places)
+
     def call(self, script: scripts.Script, *arguments: Argument) -> Command:
         """The whole command."""
         return ("EVALSHA", script.sha, len(self._places), *self._places, *arguments)

@@ -81,6 +81,6 @@ async def _commands(context: Context, batch: Sequence[Usage]) -> list[Command]:
     await record._prepare(context, items, now)
     recordings = [item.recording for item in items if item.recording is not None]
     return [
-        counters._record_command(shard, [recordings[place] for place in places], now)
+        counters.record_command(shard, [recordings[place] for place in places], now)
         for shard, places in counters._calls(recordings)
     ]

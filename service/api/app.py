@@ -95,10 +95,13 @@ class Metergate(Litestar):
             return
         http = cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send)
         route = self.direct.get(http[0]["path"])
+        measures = self.state.telemetry
         if route is not None and http[0]["method"] == route.method:
-            await direct.serve(route, self.state.context, *http, measures=self.state.telemetry)
-        else:
-            await exchange.surround(super().__call__, *http, measures=self.state.telemetry)
+            rest = await direct.serve(route, self.state.context, *http, measures=measures)
+            if rest is None:
+                return
+            http = http[0], rest, http[2]
+        await exchange.surround(super().__call__, *http, measures=measures)
 
 
 def make_app(

@@ -61,7 +61,7 @@ async def json_text(scope: HTTPScope, receive: Receive) -> bytes:
     Errors: UnsupportedTypeError, TooLargeError, MalformedError when it stays incomplete.
     """
     head = exchange.head(scope)
-    if head.get(b"content-type") != _PLAIN or b"content-encoding" in head:
+    if not is_plain(scope):
         json_only(scope)
     if len(head.get(b"content-length", b"")) < _FEW_DIGITS:  # surely no number above limits.BODY_BYTES
         message = await receive()
@@ -69,6 +69,12 @@ async def json_text(scope: HTTPScope, receive: Receive) -> bytes:
             return _within(message.get("body", b""))
         return await _slowly(message, receive)
     return await read(scope, receive)
+
+
+def is_plain(scope: HTTPScope) -> bool:
+    """Whether a request says that it is JSON, and nothing beside."""
+    head = exchange.head(scope)
+    return head.get(b"content-type") == _PLAIN and b"content-encoding" not in head
 
 
 def at_hand(scope: HTTPScope) -> bytes | None:

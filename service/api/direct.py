@@ -10,6 +10,7 @@ and answers what is no plain request of it: another method, another spelling of 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -23,14 +24,15 @@ from service.telemetry import Telemetry
 
 Head = Mapping[bytes, bytes]
 """The headers of a request by name, the first of each."""
-Act = Callable[[Context, Caller, bytes, Head, Telemetry], Awaitable[bytes]]
-"""Answers the JSON text of a body with one; what it raises becomes a problem."""
+Act = Callable[[Context, Caller, bytes, Head, Telemetry], Awaitable[bytes | None]]
+"""Answers the JSON text of a body with one; what it raises becomes a problem. None: the framework answers."""
 
 _ACT: Final = "act"
 _ACKNOWLEDGES: Final = "acknowledges"
+_IN_PART: Final = "in part"
 _TYPE: Final = (b"content-type", b"application/json")
 _HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %s\r\n"
+    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 )
 _DURABILITY: Final = b"metergate-durability"
 _NONE: Final[dict[str, object]] = {}
@@ -44,13 +46,21 @@ class Route(msgspec.Struct, frozen=True):
     path: str
     needed: frozenset[str]
     act: Act
+    status: int
+    phrase: bytes
+    """The status in words."""
     acknowledges: bool
     """Its answer says how durable what it did is."""
+    in_part: bool
+    """It takes plain JSON, and of that what its act answers; the framework takes the rest."""
 
 
-def served(act: Act, *, acknowledges: bool = False) -> dict[str, object]:
-    """For the `opt` of a route of one path and one method that takes a JSON body: this act answers it."""
-    return {_ACT: act, _ACKNOWLEDGES: acknowledges}
+def served(act: Act, *, acknowledges: bool = False, in_part: bool = False) -> dict[str, object]:
+    """For the `opt` of a route of one path and one method that takes a JSON body: this act answers it.
+
+    `in_part`: only what says that it is plain JSON, and of that what the act has an answer to.
+    """
+    return {_ACT: act, _ACKNOWLEDGES: acknowledges, _IN_PART: in_part}
 
 
 def table(handlers: Sequence[HTTPRouteHandler]) -> Mapping[str, Route]:
@@ -59,15 +69,23 @@ def table(handlers: Sequence[HTTPRouteHandler]) -> Mapping[str, Route]:
     for handler in handlers:
         if (act := handler.opt.get(_ACT)) is not None:
             (path,), (method,) = handler.paths, handler.http_methods
-            acknowledges = handler.opt[_ACKNOWLEDGES]
-            found[path] = Route(str(method), path, auth.needed(handler), act, acknowledges)
+            found[path] = Route(
+                method=str(method),
+                path=path,
+                needed=auth.needed(handler),
+                act=act,
+                status=handler.status_code,
+                phrase=HTTPStatus(handler.status_code).phrase.encode(),
+                acknowledges=handler.opt[_ACKNOWLEDGES],
+                in_part=handler.opt[_IN_PART],
+            )
     return found
 
 
 async def serve(
     route: Route, context: Context, scope: HTTPScope, receive: Receive, send: Send, *, measures: Telemetry
-) -> None:
-    """One request, from its head to the end of its answer."""
+) -> Receive | None:
+    """One request, from head to answer; or, if the framework must answer it, what that is to read."""
     began = clock.monotonic_s()
     name = exchange.enter(scope).encode()
     try:
@@ -76,8 +94,12 @@ async def serve(
             caller = await auth.authorize(scope, context, route.needed)
         raw = decode.at_hand(scope)
         if raw is None:
+            if route.in_part and not decode.is_plain(scope):
+                return receive
             raw = await decode.json_text(scope, receive)
         body = await route.act(context, caller, raw, exchange.head(scope), measures)
+        if body is None:
+            return _again(raw, receive)
     except Exception as error:  # noqa: BLE001 - the table of problems sorts all of them
         scope["path_template"] = route.path
         told = problems.tell(scope, error, measures)
@@ -85,18 +107,30 @@ async def serve(
         headers += [(key.encode(), text.encode()) for key, text in told.headers.items()]
         measures.request(route.method, route.path, told.status, clock.monotonic_s() - began)
         await _send(send, told.status, headers, told.body)
-        return
-    measures.request(route.method, route.path, 200, clock.monotonic_s() - began)
+        return None
+    measures.request(route.method, route.path, route.status, clock.monotonic_s() - began)
     extensions: Any = scope.get("extensions", _NONE)
     whole = extensions.get(exchange.WHOLE)
-    head = _HEAD % (len(body), name)
+    head = _HEAD % (route.status, route.phrase, len(body), name)
     if route.acknowledges:
         head += b"%s: %s\r\n" % (_DURABILITY, context.config.durability.encode())
     if whole is None or not whole(head, body):
         headers = [_TYPE, _length(body), (b"x-request-id", name)]
         if route.acknowledges:
             headers.append((_DURABILITY, context.config.durability.encode()))
-        await _send(send, 200, headers, body)
+        await _send(send, route.status, headers, body)
+    return None
+
+
+def _again(raw: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read once more, and then what comes."""
+    whole: Any = {"type": "http.request", "body": raw, "more_body": False}
+    given = iter((whole,))
+
+    async def received() -> Any:
+        return next(given, None) or await receive()
+
+    return received
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

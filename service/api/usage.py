@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 
 from policies import errors, limits
 from policies.usage import Refusal, Usage
-from service.api import auth, decode, openapi, wire
+from service.api import auth, decode, direct, openapi, wire
 from service.api.decode import AnyRequest
 from service.context import Caller, Context
 from service.telemetry import Telemetry
@@ -21,6 +21,7 @@ from service.usecases.record import Result
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 RETRY_AFTER_S: Final = 2
+_encode: Final = msgspec.json.Encoder().encode
 Status = Literal["accepted", "duplicate", "rejected", "retry"]
 
 
@@ -86,12 +87,38 @@ class _Line(msgspec.Struct):
     result: Result | None = None
 
 
+async def answer_one(
+    context: Context, caller: Caller, raw: bytes, head: direct.Head, telemetry: Telemetry
+) -> bytes | None:
+    """The answer to a single event that is well formed, both as JSON; None to anything else."""
+    del head
+    found = decode.well_formed([raw], EventBody)
+    if found is None:
+        return None
+    body = found[0]
+    auth.own_tenant(caller, body.tenant_id)
+    result, now = await record.record_one(context, _usage(body))
+    _raise_single(result)
+    line = _Line(0, raw, body, result=result)
+    answer = UsageAnswer(
+        accepted=int(result.status == "accepted"),
+        duplicates=int(result.status == "duplicate"),
+        rejected=0,
+        retry=0,
+        accepted_at=now,
+        results=[] if _is_plain(line) else [_told(line)],
+    )
+    telemetry.count("metergate_events_total", result.status)
+    return _encode(answer)
+
+
 @post(
     "/v1/usage",
     status_code=202,
     opt=auth.needs("report")
     | openapi.takes(EventBody, EventsBody, lines=True)
-    | openapi.answers(headers=["Metergate-Durability"]),
+    | openapi.answers(headers=["Metergate-Durability"])
+    | direct.served(answer_one, acknowledges=True, in_part=True),
 )
 async def report_usage(
     request: AnyRequest,
@@ -115,7 +142,7 @@ async def report_usage(
     if answer.retry and answer.retry == len(lines):
         raise errors.UnavailableError("Usage cannot be counted now.", retry_after_s=RETRY_AFTER_S)
     headers = {"Metergate-Durability": context.config.durability}
-    encoded = cast("UsageAnswer", msgspec.json.encode(answer))
+    encoded = cast("UsageAnswer", _encode(answer))
     return Response(encoded, media_type=JSON, status_code=202, headers=headers)
 
 

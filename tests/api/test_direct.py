@@ -12,7 +12,7 @@ from tests.api.test_problems import problem
 from tests.conftest import open_counters
 
 PATHS = ("/v1/check", "/v1/check/batch")
-"""Those that change nothing; `/v1/consume` is direct, too, and has tests of its own."""
+"""Those that change nothing; the others have tests of their own."""
 ASK = {"tenantId": "acme", "featureId": "ai-tokens", "quantity": 150}
 BODIES = {"/v1/check": ASK, "/v1/check/batch": {"checks": [ASK, ASK]}}
 PLAIN = {"content-type": "application/json"}
@@ -34,7 +34,8 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def test_the_routes_that_are_asked_most_are_direct():
-    assert sorted(make_app(NOWHERE).direct) == sorted([*PATHS, "/v1/consume", "/v1/reservations"])
+    others = ("/v1/consume", "/v1/reservations", "/v1/usage")
+    assert sorted(make_app(NOWHERE).direct) == sorted([*PATHS, *others])
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -147,3 +148,63 @@ async def test_a_key_without_the_scope_stays_without_it(acme, make_key):
     for _ in range(2):
         told = problem(await acme.post("/v1/check", json=ASK, headers=shown), 403, "forbidden")
         assert "`check`" in told.detail
+
+
+EVENT = {"id": "e1", "tenantId": "acme", "serviceId": "s", "featureId": "ai-tokens", "quantity": 7}
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        pytest.param(EVENT | {"id": "e1"}, ("accepted", []), id="accepted"),
+        pytest.param(EVENT | {"id": "old"}, ("duplicates", ["old"]), id="came before"),
+        pytest.param(EVENT | {"timestamp": "2026-11-05T10:00:00Z"}, ("accepted", []), id="late"),
+        pytest.param(
+            EVENT | {"featureId": "api-calls", "quantity": 1}, ("accepted", []), id="another feature"
+        ),
+    ],
+)
+async def test_a_single_event_is_answered_as_one_of_a_batch(acme, event, expected):
+    """One of a batch is answered by the framework: the same counts, the same lines."""
+    await acme.post("/v1/usage", json=EVENT | {"id": "old"})
+    direct = await acme.post("/v1/usage", json=event)
+    framework = await acme.post("/v1/usage", json={"events": [event | {"id": f"{event['id']}-2"}]})
+    assert (direct.status_code, framework.status_code) == (202, 202)
+    counted, lines = expected
+    told = direct.json()
+    assert [told[name] for name in ("accepted", "duplicates", "rejected", "retry")].count(1) == 1
+    assert told[counted] == 1
+    assert [line["id"] for line in told["results"]] == lines
+    assert direct.headers["metergate-durability"] == framework.headers["metergate-durability"] == "standard"
+    assert set(direct.headers) == set(framework.headers)
+
+
+async def test_an_event_without_an_id_gets_one_by_either_way(acme):
+    without = {key: value for key, value in EVENT.items() if key != "id"}
+    (direct,) = (await acme.post("/v1/usage", json=without)).json()["results"]
+    (framework,) = (await acme.post("/v1/usage", json={"events": [without]})).json()["results"]
+    assert direct["id"] != framework["id"]
+    assert direct["status"] == framework["status"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        pytest.param(EVENT | {"tenantId": "nobody"}, (422, "invalid"), id="no such tenant"),
+        pytest.param(EVENT | {"featureId": "nothing"}, (422, "invalid"), id="no such feature"),
+        pytest.param(EVENT | {"properties": {"who": "me"}}, (422, "invalid"), id="not declared"),
+        pytest.param(EVENT | {"quantity": "1.5"}, (422, "invalid"), id="decimals"),
+        pytest.param(EVENT | {"id": "old", "quantity": 8}, (422, "idempotency-mismatch"), id="another body"),
+        pytest.param(EVENT | {"quantity": -1}, (422, "invalid"), id="told by the framework"),
+    ],
+)
+async def test_a_single_event_that_cannot_count_is_a_problem(acme, event, expected):
+    await acme.post("/v1/usage", json=EVENT | {"id": "old"})
+    problem(await acme.post("/v1/usage", json=event), *expected)
+
+
+async def test_a_bound_key_reports_for_its_tenant_alone(acme, make_key):
+    shown = bearer(await make_key("report", tenant_id="acme"))
+    assert (await acme.post("/v1/usage", json=EVENT, headers=shown)).status_code == 202
+    other = await acme.post("/v1/usage", json=EVENT | {"tenantId": "other"}, headers=shown)
+    problem(other, 403, "forbidden")

@@ -124,7 +124,7 @@ def recorded(way: Way, call: Sequence[Act], run: int) -> Command:
         Recording(account(act, way.tenants[act.tenant], run), *told(act, run), caps=moved(act, run))
         for act in call
     ]
-    return counters._record_command(way.shard, batch, NOW)
+    return counters.record_command(way.shard, batch, NOW)
 
 
 def consumed(way: Way, call: Sequence[Act], run: int) -> Command:
@@ -137,7 +137,7 @@ def consumed(way: Way, call: Sequence[Act], run: int) -> Command:
         )
         for act in call
     ]
-    return consuming._command(way.shard, [consuming._Waiting(use, NOW, None) for use in uses], RUN_ID)
+    return consuming._command(way.shard, [(use, NOW) for use in uses], RUN_ID)
 
 
 async def left(context: Context, way: Way, run: int) -> list[Any]:
