@@ -34,6 +34,8 @@ Row = TypeVar("Row")
 LOCK = 0x6D67_0002
 PAGE = 500
 """Rows read at a time: windows of some ten counters each, 500 at most."""
+NAMES = 5_000
+"""That one step of a scan for counters to drop goes through: some milliseconds of the server."""
 GROUP_TENANTS = 10_000
 """Of the shards that are put back and opened together, so many or a few more: a second or two."""
 REWRITE_POLL_S = 0.01
@@ -320,7 +322,7 @@ async def _drop(guard: Guard, shards: frozenset[int]) -> None:
     await guard.send([("UNLINK", key) for key in held])
     cursor = b"0"
     while True:
-        reply = (await guard.link.send([("SCAN", cursor, "MATCH", "[cq]:*", "COUNT", 1000)])).values[0]
+        reply = (await guard.link.send([("SCAN", cursor, "MATCH", "[cq]:*", "COUNT", NAMES)])).values[0]
         if isinstance(reply, exceptions.ResponseError):
             raise RedisAwayError(str(reply))
         cursor, keys = reply
