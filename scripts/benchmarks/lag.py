@@ -58,6 +58,8 @@ class Pulse:
         self.sent = 0
         self.waiting: list[Waiting] = []
         self.lags_ms: list[float] = []
+        self.said = 0
+        """How many of them were told of."""
         self.lock = threading.Lock()
 
     def acknowledged(self, events: Sequence[Usage]) -> None:
@@ -164,7 +166,11 @@ def _find(connection: "psycopg.Connection[tuple[uuid.UUID]]", pulse: Pulse) -> N
 def _state(api: sides.Api, pulse: Pulse) -> str:
     with redis.Redis.from_url(api.redis_url, socket_timeout=sides.START_S) as client:
         used = client.info("memory")["used_memory"] // 1_000_000
+    lags = sorted(pulse.lags_ms[pulse.said :])
+    pulse.said += len(lags)
+    p99 = lags[len(lags) * _PERCENTILE // 100] if lags else 0.0
     return (
-        f"{pulse.sent:,} events; {len(pulse.waiting) * BATCH:,} wait for the flush; memory: API "
+        f"{pulse.sent:,} events; {len(pulse.waiting) * BATCH:,} wait for the flush; 99 of 100 since were in "
+        f"Postgres after {p99:.0f} ms; memory: API "
         f"{resident_mb(api.pid)} MB, worker {resident_mb(api.worker_pid)} MB, Valkey {used} MB"
     )
