@@ -244,14 +244,15 @@ async def test_of_a_batch_only_what_was_there_is_left_out(counting: Context, cam
     assert (counted, ids) == ([8], [8])
 
 
-@pytest.mark.parametrize("query", ["insert_new_keys", "insert_keys"])
-@pytest.mark.parametrize("known", [1, 20_000])
-async def test_ids_are_looked_up_one_by_one_however_many_there_are(counting: Context, query: str, known: int):
+@pytest.mark.parametrize("known", [1, 4_000])
+async def test_ids_are_looked_up_one_by_one_however_many_there_are(counting: Context, known: int):
     """Where the planner reads or sorts a whole month, a flush takes longer with every event ever kept.
 
     A plan that was made for a small table is used while it grows.
     """
     months = [date(2026, 9, 1), date(2026, 10, 1), date(2026, 11, 1)]
+    params = {"month": months[-1], "following": date(2026, 12, 1), "horizon": months[0]}
+    plans = {}
     async with postgres.transaction(counting.pool) as connection:
         await partitions.ensure(connection, {("usage_keys", month) for month in months})
         await connection.execute(
@@ -262,18 +263,20 @@ async def test_ids_are_looked_up_one_by_one_however_many_there_are(counting: Con
         await connection.execute(b"analyze usage_keys")
         await connection.execute(flush.sql.make_staging)
         await connection.execute(
-            b"insert into staged_keys select n, 't' || n %% 9, 'f', gen_random_uuid(), 1, now() "
-            b"from generate_series(1, %s) n",
-            [limits.FLUSH_EVENTS],
+            b"insert into staged_keys select n, 't' || n % 9, 'f', gen_random_uuid(), 1, now() "
+            b"from generate_series(1, 4000) n"
         )
-        params = {"month": months[-1], "following": date(2026, 12, 1), "horizon": months[0]}
-        cursor = await connection.execute(b"explain (costs off) " + getattr(flush.sql, query), params)
-        plan = [row[0] for row in await cursor.fetchall()]
-    assert not [line for line in plan if "Cond:" in line and " = k" in line], "ids are joined"
-    assert not [line for line in plan if "Seq Scan on usage_keys" in line]
-    looked_into = {month for month in ("2026_09", "2026_11") if any(f"{month}_pkey" in line for line in plan)}
-    also = {"2026_11"} if query == "insert_keys" else set()  # else its index refuses by itself
-    assert looked_into == {"2026_09"} | also
+        for query in ("insert_new_keys", "insert_keys"):
+            cursor = await connection.execute(b"explain (costs off) " + getattr(flush.sql, query), params)
+            plans[query] = [row[0] for row in await cursor.fetchall()]
+    for query, plan in plans.items():
+        assert not [line for line in plan if "Cond:" in line and " = k" in line], "ids are joined"
+        assert not [line for line in plan if "Seq Scan on usage_keys" in line]
+        looked_into = {
+            month for month in ("2026_09", "2026_11") if any(f"{month}_pkey" in line for line in plan)
+        }
+        also = {"2026_11"} if query == "insert_keys" else set()  # else its index refuses by itself
+        assert looked_into == {"2026_09"} | also
 
 
 # --- two at a time ------------------------------------------------------------------------------------
@@ -282,13 +285,13 @@ async def test_ids_are_looked_up_one_by_one_however_many_there_are(counting: Con
 async def test_a_flusher_that_is_behind_brings_all_of_it_over(counting: Context, monkeypatch):
     """By many transactions, two of them side by side; nothing is left, and nothing comes twice."""
     monkeypatch.setattr(limits, "FLUSH_EVENTS", 3)
-    names = [f"t{number}" for number in range(8)]
+    names = [f"t{number}" for number in range(4)]
     for name in names:
         await ledger.subscribed(counting, name, "free")
     for number in range(6):
         await statuses(counting, *(event(number, tenant_id=name) for name in names))
     flushed = await flush.flush_all(counting.pool, counting.counters.link, now=lambda: NOW)
-    assert (flushed.events, flushed.duplicates, flushed.more) == (48, 0, False)
+    assert (flushed.events, flushed.duplicates, flushed.more) == (24, 0, False)
     for name in names:
         assert (await stored(counting, name), await levels(counting, name)) == ((6, 60), (60, 0, 0))
 
