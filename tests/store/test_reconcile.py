@@ -14,7 +14,7 @@ from policies.payment.fact import PaymentFact, Rule
 from policies.reconcile import looks, plan
 from policies.reconcile.finding import Finding
 from policies.reconcile.looks import Kept
-from service.usecases import payment_facts, reconcile, reconcile_apply, tenants
+from service.usecases import payment_facts, reconcile, reconcile_apply, subscribe, tenants
 from store import payment_facts as facts_store
 from store import postgres, subscriptions
 from store import reconcile as store
@@ -221,10 +221,14 @@ async def test_many_billing_statuses_are_read_as_one_is(context, catalog):
                 rule=Rule(grace_days=look),
             )  # fmt: skip
             await payment_facts.note(context, ledger.ORDER, name, [fact])
+    for name, plan_id in (("t1", "starter"), ("t4", "free"), ("t4", "enterprise")):
+        context.clock.at += timedelta(hours=1)
+        await subscribe.change(context, ledger.ORDER, name, subscribe.Move(plan_id=plan_id, when="now"))
     await tenants.put(context, ledger.ORDER, "bare", tenants.Wish(name="bare"))
     async with postgres.transaction(context.pool) as connection:
         found = await subscriptions.latest_of(connection, [*names, "bare", "nobody"])
         facts = await facts_store.of_tenants(connection, [*names, "bare"])
+        assert [phase.plan_id for phase in found["t4"].phases] == ["pro", "free", "enterprise"]
         for name in names:
             held = await subscriptions.latest(connection, name)
             assert found.pop(name) == held.subscription
