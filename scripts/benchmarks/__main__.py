@@ -17,6 +17,7 @@ FIGURES: Final = {
     "check": "Requests a second of /v1/check, beside a bare echo.",
     "check-batch": "Decisions a second of /v1/check/batch, of one tenant and of 100, beside a bare echo.",
     "stages": "What each stage of a check costs, and its share of the whole, without the server.",
+    "write-stages": "The same of a use and of a single event.",
     "cold": "How long the first check of a tenant takes, beside later ones.",
     "tenants": "Checks a second over 1,000,000 tenants at random, beside one tenant.",
     "catalog-size": "Checks a second in large catalogs, beside one plan with one feature.",

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from scripts.benchmarks import figure, load, sides
+from scripts.benchmarks import figure, load, reported, sides
 from scripts.benchmarks.figure import Figure, Settings
 from scripts.benchmarks.load import Shot
 
@@ -49,10 +49,18 @@ def measure(api: sides.Api, case: Case, settings: Settings) -> Figure:
         return figure.measure(
             case.name,
             unit=case.unit,
-            ours=partial(_units, case, shot, settings),
+            ours=partial(_told, api, case, shot, settings),
             reference=partial(_units, case, bare, settings),
             settings=settings,
         )
+
+
+def _told(api: sides.Api, case: Case, shot: Shot, settings: Settings) -> float:
+    """Units a second of ours; says what each process used of the processors."""
+    used = reported.Used(api)
+    rate = _units(case, shot, settings)
+    settings.say(f"  ours: {used.told(rate * settings.seconds, 'a unit')}")
+    return rate
 
 
 def _units(case: Case, shot: Shot, settings: Settings) -> float:

@@ -49,7 +49,7 @@ def _batches(count: int) -> list[list[Usage]]:
 def _ours(api: sides.Api, count: int, settings: Settings) -> float:
     """Through the API."""
     bodies = [reported.ndjson(batch) for batch in _batches(count)]
-    used, began = _Used(api), clock.monotonic_s()
+    used, began = reported.Used(api), clock.monotonic_s()
     with ThreadPoolExecutor(CONNECTIONS) as clients:
         for done in [clients.submit(_report, api, bodies[n::CONNECTIONS]) for n in range(CONNECTIONS)]:
             done.result()
@@ -72,24 +72,8 @@ def _report(api: sides.Api, bodies: Sequence[bytes]) -> None:
 def _bare(api: sides.Api, count: int, settings: Settings) -> float:
     """Straight to the server."""
     packed = bare.packed(api.environment, _batches(count))
-    used, began = _Used(api), clock.monotonic_s()
+    used, began = reported.Used(api), clock.monotonic_s()
     bare.send(api.redis_url, packed)
     took = clock.monotonic_s() - began
     settings.say(f"  bare: {used.told(count * BATCH)}")
     return count * BATCH / took
-
-
-class _Used:
-    """What the processes use of the processors from here on."""
-
-    def __init__(self, api: sides.Api) -> None:
-        self._pids = {"API": api.pid, "Valkey": api.valkey_pid}
-        self._before = {name: reported.processor_s(pid) for name, pid in self._pids.items()}
-
-    def told(self, events: int) -> str:
-        """Microseconds an event, of each."""
-        used = {
-            name: (reported.processor_s(pid) - self._before[name]) / events * 1e6
-            for name, pid in self._pids.items()
-        }
-        return ", ".join(f"{name} {each:.1f} us an event" for name, each in used.items())

@@ -63,6 +63,30 @@ def _line(event: Usage) -> bytes:
     )
 
 
+class Used:
+    """What the processes of an API and its servers use of the processors from here on."""
+
+    def __init__(self, api: Api) -> None:
+        self._pids = {"API": [api.pid], "Valkey": [api.valkey_pid]}
+        if api.worker_pid:
+            self._pids |= {"worker": [api.worker_pid], "PostgreSQL": _family(api.postgres_pid)}
+        self._before = {name: self._now(name) for name in self._pids}
+
+    def told(self, units: float, unit: str = "an event") -> str:
+        """Microseconds of each for a unit."""
+        used = {name: (self._now(name) - self._before[name]) / units * 1e6 for name in self._pids}
+        return ", ".join(f"{name} {each:.1f} us {unit}" for name, each in used.items())
+
+    def _now(self, name: str) -> float:
+        return sum(processor_s(pid) for pid in self._pids[name] if Path(f"/proc/{pid}").exists())
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *map(int, children)]
+
+
 def processor_s(pid: int) -> float:
     """What a process has used of the processors until now, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()

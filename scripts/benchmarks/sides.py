@@ -55,6 +55,7 @@ class Api(msgspec.Struct, frozen=True):
     pid: int
     """Of the first process that serves it."""
     valkey_pid: int
+    postgres_pid: int
     worker_pid: int
     """0 without one."""
     ports: tuple[int, ...] = ()
@@ -116,6 +117,7 @@ def api(processes: int = 1, *, worker: bool = True) -> Iterator[Api]:
                 environment=environment,
                 pid=serving[0][1],
                 valkey_pid=made.running.report.valkey.pid,
+                postgres_pid=made.running.report.postgres.pid,
                 worker_pid=worker_pid,
                 ports=tuple(port for port, _ in serving),
             )
