@@ -8,7 +8,7 @@ so the sum of the stages is less than the whole.
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import uvloop
@@ -81,12 +81,14 @@ class _Asker:
         )
 
     def scope(self) -> Any:
+        body = self.body()
         return {
             "type": "http",
             "method": "POST",
             "path": "/v1/check",
             "headers": list(self.headers),
             "state": {},
+            "extensions": {exchange.BODY: lambda: body},
         }
 
     async def receive(self) -> Any:
@@ -130,22 +132,13 @@ async def _stages(context: Context, asker: _Asker) -> Stages:
     return {
         "request id and headers": lambda: exchange.enter(scope),
         "key": lambda: auth.recognize(scope, context, _SCOPES),
-        "body": lambda: _drive(decode.json_text(scope, asker.receive)),
+        "body": lambda: decode.at_hand(scope),
         "decode": lambda: decode.document(raw, decisions.CheckBody),
         "right": lambda: check.at_hand(context, check.active_offer(context), question, now),
         "decide": decide,
         "encode": lambda: decisions.encode(decision),
         "count": told,
     }
-
-
-def _drive(work: Coroutine[Any, Any, object]) -> object:
-    """Runs what never waits."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")
 
 
 def _alone(stage: Callable[[], object]) -> float:
