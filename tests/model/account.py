@@ -53,6 +53,7 @@ class Account(Carried):
             self,
             subscriptions=list(self.subscriptions),
             grants=dict(self.grants),
+            overrides=list(self.overrides),
             entries=list(self.entries),
             holds=dict(self.holds),
             told=list(self.told),
@@ -75,7 +76,7 @@ class Account(Carried):
         for number, link in enumerate(links, start=1):
             bucket = generation(feature, number, window)
             rooms.append(((PRIORITY, link.until, span.start, bucket.kind), bucket, 0))
-        bought = 0 if place is None or place.ended or terms is None else terms.up_to
+        bought = 0 if place is None or place.ended or place.trial or terms is None else terms.up_to
         return Layout(
             feature,
             window,
@@ -307,7 +308,7 @@ class Account(Carried):
         layout = self.fitted(self.layout(feature, at), now, by)
         drawn = self.level(layout.last("overage"), by) + sum(self.level(one, by) for one, _ in layout.rooms)
         granted = None if terms.included is None else self._granted(layout, by)
-        bought = 0 if place.ended else terms.up_to
+        bought = 0 if place.ended or place.trial else terms.up_to
         limit = None if granted is None or bought is None else granted + bought
         caps = tuple(self._cap_levels(feature, entity, at, by))
         fits = [
@@ -316,9 +317,11 @@ class Account(Carried):
         ]
         within = granted is None or drawn + quantity <= granted
         allowed = not place.ended and all(fits) and (limit is None or drawn + quantity <= limit)
-        why = "limit_reached" if all(fits) else "cap_reached"
+        sold = self.plans[place.plan].get(feature)  # a denial names what would be bought: not in a trial
+        unsold = place.trial and sold is not None and sold.up_to != 0
+        why = "limit_reached" if all(fits) or unsold else "cap_reached"
         if place.ended:
-            why = "subscription_ended"
+            why = "trial_ended" if place.over_with_trial else "subscription_ended"
         elif allowed:
             why = "within_limit" if within else "in_overage"
         reserved = self.reserved(feature, at) if by == FOREVER else 0

@@ -89,11 +89,33 @@ class Void(NamedTuple):
     which: int
 
 
+class Override(NamedTuple):
+    """Terms of the plan are replaced for so long; `up_to` only where overage is sold. None: the plan's."""
+
+    feature: str
+    included: int | None
+    up_to: int | None
+    life: timedelta | None
+
+
+class Lift(NamedTuple):
+    """What is overridden ends."""
+
+    feature: str
+
+
 class Change(NamedTuple):
     """Another plan; a tenant without one starts on it."""
 
     plan: str
     at_renewal: bool
+
+
+class Start(NamedTuple):
+    """A tenant without a plan starts on one, maybe to try it."""
+
+    plan: str
+    trial: bool
 
 
 class Publish(NamedTuple):
@@ -193,6 +215,14 @@ gifts = st.builds(
     st.sampled_from([timedelta(0), timedelta(0), -3 * DAY, -30 * DAY, timedelta(hours=5), 10 * DAY]),
     st.none() | st.sampled_from([timedelta(hours=2), 5 * DAY, 31 * DAY, 90 * DAY]),
 )
+overrides = st.builds(
+    Override,
+    features,
+    st.none() | quantities | quantities,
+    st.none() | st.none() | quantities,
+    st.none() | st.sampled_from([timedelta(hours=2), 5 * DAY, 31 * DAY]),
+)
+lifts = st.builds(Lift, features)
 which = st.integers(0, 30)
 settles = st.builds(Settle, which, st.sampled_from([0, 0, -3, 5, 30]), st.sampled_from([False, False, True]))
 endings = st.one_of(settles, settles, st.builds(Release, which), st.builds(Expire))
@@ -224,6 +254,7 @@ turns = st.one_of(
     changes,
     st.builds(Cancel, st.booleans()),
     st.builds(Resume),
+    st.builds(Start, plans, st.booleans()),
 )
 acts = st.one_of(
     uses,
@@ -232,6 +263,7 @@ acts = st.one_of(
     several,
     gifts,
     st.builds(Void, st.integers(0, 5)),
+    overrides | lifts,
     turns,
     waits | edges,
     st.builds(Again, which, st.booleans()),
@@ -243,6 +275,7 @@ acts = st.one_of(
 moves = st.builds(Change, st.sampled_from(["team", "pro", "business"]), st.just(value=False))
 filled = _fills(of=st.just("tokens"), to=st.sampled_from(["granted", "limit"]))
 reserves = _uses(kinds=("reserve",))
+trials = st.builds(Start, plans, st.just(value=True))
 saves = st.builds(Change, st.just("saver"), st.just(value=False))
 days = st.builds(
     Edge,
@@ -260,6 +293,9 @@ chapters = st.one_of(
     st.tuples(acts, acts),
     st.tuples(fills, changes, fills, changes, fills),  # rights that grow and shrink while they are used
     st.tuples(gifts, fills, gifts | st.builds(Void, st.just(0)), fills, looks),
+    st.tuples(st.builds(Cancel, st.just(value=False)), trials, fills, filled, edges | turns, fills),
+    st.tuples(overrides, fills, overrides | lifts, fills, looks),  # terms that grow and shrink
+    st.tuples(saves, uses, overrides, days, overrides | lifts, late | fills, days, looks),  # what they leave
     st.tuples(uses, edges, uses | several, edges, fills),
     st.tuples(uses, st.builds(Wipe), st.builds(Again, which, st.booleans()), fills),
     st.tuples(fills, together, looks),

@@ -77,7 +77,7 @@ class Carried(Ledger):
         place = self.standing(at)
         if place is None or place.subscription is not held or at >= held.ends:
             return None
-        terms = self.plans[place.plan].get(feature)
+        terms = self.given(place.plan, feature, at)
         if terms is None or terms.rollover is None:
             return None
         span = self.period(feature, at)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from policies import period
 from policies.period import Period
-from tests.model.terms import Cap, Plans, Terms, offered, plan_of, versions
+from tests.model.terms import TRIAL_DAYS, Cap, Plans, Terms, offered, plan_of, versions
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 INCLUDED = "included"
 INCLUDED_PRIORITY = 100
 LATE = timedelta(days=35)
 """How late an event may come."""
+TRIAL = timedelta(days=TRIAL_DAYS)
 
 
 class RefusedError(Exception):
@@ -53,12 +54,23 @@ class Stretch(NamedTuple):
     plan: str
 
 
+class Override(NamedTuple):
+    """What is replaced of the terms of a feature for a half-open span; None: the plan's holds."""
+
+    feature: str
+    included: int | None
+    up_to: int | None
+    starts: datetime
+    ends: datetime
+
+
 @dataclass(frozen=True)
 class Subscription:
     """A tenant on one plan after the other; the last one ends with it, or is without end."""
 
     anchor: datetime
     stretches: tuple[Stretch, ...]
+    trial_ends: datetime | None = None
 
     @property
     def begins(self) -> datetime:
@@ -80,6 +92,13 @@ class Standing(NamedTuple):
     subscription: Subscription
     plan: str
     ended: bool
+    trial: bool = False
+    """Then nothing is bought."""
+
+    @property
+    def over_with_trial(self) -> bool:
+        """Has it ended with its trial, never paid for?"""
+        return self.ended and self.subscription.ends == self.subscription.trial_ends
 
 
 class Window(NamedTuple):
@@ -102,13 +121,15 @@ class Facts:
     """The version that each plan is sold in."""
     subscriptions: list[Subscription] = field(default_factory=list)
     grants: dict[str, Grant] = field(default_factory=dict)
+    overrides: list[Override] = field(default_factory=list)
 
     # --- subscriptions ---------------------------------------------------------------------------
 
-    def start(self, plan: str, now: datetime) -> None:
+    def start(self, plan: str, now: datetime, *, trial: bool = False) -> None:
         if self.subscriptions and now < self.subscriptions[-1].ends:
             raise RefusedError
-        self.subscriptions.append(Subscription(now, (Stretch(now, FOREVER, self.offered[plan]),)))
+        stretch, trial_ends = Stretch(now, FOREVER, self.offered[plan]), now + TRIAL if trial else None
+        self.subscriptions.append(Subscription(now, (stretch,), trial_ends))
 
     def change(self, plan: str, *, at_renewal: bool, now: datetime) -> None:
         """On another plan from now or from the renewal on; what was scheduled is replaced, an end stays."""
@@ -117,7 +138,7 @@ class Facts:
         if at >= held.ends:
             raise RefusedError
         end = held.ends
-        begun = Subscription(held.anchor, tuple(one for one in held.stretches if one.start <= now))
+        begun = replace(held, stretches=tuple(one for one in held.stretches if one.start <= now))
         if begun.stretches[-1].plan == version:
             self._replace(held, (*begun.stretches[:-1], begun.stretches[-1]._replace(end=end)))
         else:
@@ -144,8 +165,11 @@ class Facts:
         self._replace(held, tuple(moved))
 
     def cancel(self, *, at_renewal: bool, now: datetime) -> None:
-        held = self._running(now)
-        at = self._renewal(held, now) if at_renewal else now
+        held, at = self._running(now), now
+        if at_renewal and held.trial_ends is not None and now < held.trial_ends:
+            at = held.trial_ends
+        elif at_renewal:
+            at = self._renewal(held, now)
         if at < held.ends:
             self._replace(held, held.until(at))
 
@@ -182,6 +206,34 @@ class Facts:
             raise RefusedError
         self.grants[grant_id] = replace(held, voided=now)
 
+    # --- overrides -------------------------------------------------------------------------------
+
+    def override(self, over: Override) -> None:
+        """From now on, in the place of what was overridden of the feature before."""
+        self.lift(over.feature, over.starts)
+        self.overrides.append(over)
+
+    def lift(self, feature: str, now: datetime) -> None:
+        """The terms of the plan hold again; nothing happens where they do."""
+        held = self.override_of(feature, now)
+        if held is not None:
+            self.overrides[self.overrides.index(held)] = held._replace(ends=now)
+
+    def override_of(self, feature: str, at: datetime) -> Override | None:
+        """What is overridden of a feature at an instant."""
+        holding = [one for one in self.overrides if one.feature == feature and one.starts <= at < one.ends]
+        return holding[0] if holding else None
+
+    def sells_overage(self, feature: str, now: datetime) -> bool:
+        """Has the plan of a running subscription a bound on overage that could be replaced?"""
+        try:
+            self._running(now)
+        except RefusedError:
+            return False
+        place = self.standing(now)
+        said = self.plans[place.plan].get(feature) if place else None
+        return said is not None and said.up_to != 0
+
     # --- what follows ----------------------------------------------------------------------------
 
     def standing(self, at: datetime) -> Standing | None:
@@ -192,7 +244,8 @@ class Facts:
         held = begun[-1]
         for one in held.stretches:
             if one.start <= at < one.end:
-                return Standing(held, one.plan, ended=False)
+                trial = held.trial_ends is not None and at < held.trial_ends
+                return Standing(held, one.plan, ended=False, trial=trial)
         if self.fallback is not None:
             return Standing(held, self.offered[self.fallback], ended=False)
         return Standing(held, held.stretches[-1].plan, ended=True)
@@ -202,9 +255,18 @@ class Facts:
         place = self.standing(at)
         if place is None:
             return None
-        said = self.plans[place.plan].get(feature)
+        said = self.given(place.plan, feature, at)
         granted = any(one.feature == feature and one.holds(at) for one in self.grants.values())
         return Terms(0, "month") if said is None and granted else said
+
+    def given(self, plan: str, feature: str, at: datetime) -> Terms | None:
+        """What a plan version gives with what is overridden: of overage only the bound, where it is sold."""
+        said, over = self.plans[plan].get(feature), self.override_of(feature, at)
+        if over is not None and over.included is not None:
+            said = (said or Terms(0, "month"))._replace(included=over.included)
+        if said is not None and over is not None and over.up_to is not None and said.up_to != 0:
+            said = said._replace(up_to=over.up_to)
+        return said
 
     def period(self, feature: str, at: datetime) -> Period:
         """Where usage of an instant adds up; where another interval holds before or after, cut (R16)."""
@@ -257,5 +319,7 @@ class Facts:
         found = [self.period(feature, now).end]
         found += [window.end for _, window in self.cap_windows(feature, now)]
         found += [at for one in self.grants.values() for at in (one.starts, one.ends)]
+        found += [at for one in self.overrides for at in (one.starts, one.ends)]
+        found += [one.trial_ends for one in self.subscriptions]
         found += [at for one in self.subscriptions for stretch in one.stretches for at in stretch[:2]]
         return sorted({at for at in found if at is not None and now < at < FOREVER})

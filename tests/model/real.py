@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from policies import errors, rollover
+from policies import errors, override, rollover
 from policies.decision import Decision
 from policies.drift import Drift
 from policies.usage import Usage
@@ -19,6 +19,7 @@ from service.usecases import (
     consume,
     grants,
     looking,
+    overrides,
     past,
     record,
     reservations,
@@ -168,8 +169,9 @@ class Real:
     async def past(self, feature: str, quantity: int, entity: str | None, at: datetime) -> Answer:
         return answer(await past.decided(self.context, self._question(feature, quantity, entity), at))
 
-    async def start(self, plan: str) -> None:
-        await _done(subscribe.start(self.context, ORDER, self.tenant_id, subscribe.Wish(plan_id=plan)))
+    async def start(self, plan: str, *, trial: bool) -> None:
+        wish = subscribe.Wish(plan_id=plan, trial=trial)
+        await _done(subscribe.start(self.context, ORDER, self.tenant_id, wish))
 
     async def publish(self, edition: int, plan: str, *, at_renewal: bool) -> None:
         wish = Wish(message="test", moves={plan: "renewal" if at_renewal else "now"})
@@ -203,6 +205,17 @@ class Real:
 
     async def void(self, grant_id: str) -> None:
         await _done(grants.void(self.context, ORDER, self.tenant_id, grant_id, reason="test"))
+
+    async def override(
+        self, feature: str, included: int | None, up_to: int | None, ends: datetime | None
+    ) -> None:
+        """All that is overridden of a feature from now on."""
+        terms = [None if amount is None else said(feature, amount) for amount in (included, up_to)]
+        wish = override.Wish(included=terms[0], up_to=terms[1], ends_at=ends, reason="test")
+        await overrides.put(self.context, ORDER, self.tenant_id, feature, wish)
+
+    async def lift(self, feature: str) -> None:
+        await overrides.lift(self.context, ORDER, self.tenant_id, feature)
 
     # --- work in the background ------------------------------------------------------------------
 

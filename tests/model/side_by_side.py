@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import permutations
 
 from store import keyspace
-from tests.model import books
+from tests.model import books, facts
 from tests.model import real as adapter
 from tests.model.account import AHEAD, Account
 from tests.model.acts import (
@@ -19,12 +19,15 @@ from tests.model.acts import (
     Fill,
     Flush,
     Give,
+    Lift,
+    Override,
     Publish,
     Release,
     Resume,
     Revise,
     Settle,
     Several,
+    Start,
     Together,
     Use,
     Void,
@@ -32,7 +35,7 @@ from tests.model.acts import (
     Wipe,
 )
 from tests.model.carried import number_of
-from tests.model.facts import LATE, Grant, RefusedError
+from tests.model.facts import FOREVER, LATE, Grant, RefusedError
 from tests.model.ledger import OF_PLAN, Counted, Counter, Entry, Event, Held, Late
 from tests.model.real import Real
 from tests.model.terms import DECIMALS
@@ -65,7 +68,7 @@ class SideBySide:
 
         A right changes a second after what was before: what is taken back in its own instant has never been.
         """
-        if isinstance(act, Give | Void | Change | Publish | Cancel | Resume):
+        if isinstance(act, Give | Void | Override | Lift | Change | Publish | Cancel | Resume | Start):
             self.real.clock.at += timedelta(seconds=1)
         await getattr(self, f"_{type(act).__name__.lower()}")(act)
         await self._agree()
@@ -230,6 +233,19 @@ class SideBySide:
             grant_id = held[act.which % len(held)]
             await self._both(lambda: self.real.void(grant_id), lambda: self.account.void(grant_id, self.now))
 
+    async def _override(self, act: Override) -> None:
+        up_to = act.up_to if self.account.sells_overage(act.feature, self.now) else None
+        if act.included is None and up_to is None:
+            return
+        ends = None if act.life is None else self.now + act.life
+        await self.real.override(act.feature, act.included, up_to, ends)
+        self.account.override(facts.Override(act.feature, act.included, up_to, self.now, ends or FOREVER))
+
+    async def _lift(self, act: Lift) -> None:
+        if self.account.override_of(act.feature, self.now) is not None:
+            await self.real.lift(act.feature)
+            self.account.lift(act.feature, self.now)
+
     async def _change(self, act: Change) -> None:
         try:
             self.account.copy().start(act.plan, self.now)
@@ -239,8 +255,13 @@ class SideBySide:
                 lambda: self.account.change(act.plan, at_renewal=act.at_renewal, now=self.now),
             )
         else:
-            await self.real.start(act.plan)
-            self.account.start(act.plan, self.now)
+            await self._start(Start(act.plan, trial=False))
+
+    async def _start(self, act: Start) -> None:
+        await self._both(
+            lambda: self.real.start(act.plan, trial=act.trial),
+            lambda: self.account.start(act.plan, self.now, trial=act.trial),
+        )
 
     async def _publish(self, act: Publish) -> None:
         await self.real.publish(act.edition, act.plan, at_renewal=act.at_renewal)

@@ -27,6 +27,8 @@ class Terms(NamedTuple):
     """At most so much of what is left goes on, for so many periods."""
 
 
+TRIAL_DAYS = 3
+
 DECIMALS = {"tokens": 0, "minutes": 1}
 """The features that are counted."""
 
@@ -122,6 +124,7 @@ def files(plans: Plans, fallback: str | None) -> dict[str, str]:
     said = {"features.yaml": features + (f"fallbackPlan: {fallback}\n" if fallback else "")}
     for plan_id, given in plans.items():
         head = f'plan: {plan_id}\nname: {plan_id.title()}\ncurrency: usd\nprice: "1"\ninterval: month\n'
+        head += f"trial: {{days: {TRIAL_DAYS}}}\n"
         lines = [f"  {feature}: {_written(feature, terms)}\n" for feature, terms in given.items()]
         said[f"plans/{plan_id}.yaml"] = head + "features:\n" + "".join(lines)
     return said

@@ -88,6 +88,11 @@ RELEASED_IN_A_CUT_PERIOD = [
     (acts.Wait(HOUR), acts.Wait(HOUR), acts.Release(0), acts.Ask("tokens", 1, None, timedelta(0))),
 ]
 """A release there moves what others used, which the past counts as the counters do."""
+TRIED_WITHOUT_OVERAGE = [
+    (acts.Cancel(at_renewal=False), acts.Start("pro", trial=True), acts.Override("tokens", None, 0, None)),
+    (acts.Fill("record", "tokens", "granted", -1, None), acts.Fill("consume", "tokens", "granted", 5, None)),
+]
+"""What a trial does not buy is what the plan sells, also where all of it was taken from a tenant."""
 CARRIED_OVER_A_GAP = [
     (acts.Wait(timedelta(days=1)), acts.Use("record", "minutes", 7, None, None)),
     (acts.Change("daily", at_renewal=False), acts.Change("free", at_renewal=False)),
@@ -135,6 +140,7 @@ async def tenant(
 @example(at=BEGINNINGS[0], plan="team", history=SETTLED_AFTER_A_CHANGE)
 @example(at=BEGINNINGS[0], plan="saver", history=SETTLED_IN_A_CUT_PERIOD)
 @example(at=BEGINNINGS[0], plan="saver", history=RELEASED_IN_A_CUT_PERIOD)
+@example(at=BEGINNINGS[0], plan="free", history=TRIED_WITHOUT_OVERAGE)
 @example(at=BEGINNINGS[0], plan="saver", history=CARRIED_OVER_A_GAP)
 @example(at=BEGINNINGS[0], plan="saver", history=USED_BEFORE_ANOTHER_CHANGE)
 @example(at=BEGINNINGS[0], plan="saver", history=TWO_INSTANTS_AT_ONCE)
