@@ -251,6 +251,7 @@ async def test_a_restored_postgres_takes_an_event_and_its_revisions_together(cou
     await amend(counting, 1, None)
     before = await revisions(counting)
     async with postgres.transaction(counting.pool) as connection:
+        await connection.execute("set local session_replication_role = replica")  # else it is refused
         await connection.execute(b"update flush_cursors set last_id = '0-0'")
         await connection.execute(
             b"truncate usage_events, usage_keys, usage_hourly, usage_daily, usage_counters, usage_revisions, "
