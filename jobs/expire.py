@@ -3,7 +3,9 @@
 from datetime import datetime
 
 from jobs.context import JobContext
+from store.cluster import by_node
 from store.holds import Holds
+from store.nodes import Node
 from store.reading import FenceClosedError
 
 
@@ -14,9 +16,14 @@ async def run(context: JobContext, now: datetime) -> str:
     """
     holds = Holds(context.link)
     ended = 0
-    for tenant_id in await holds.tenants_due(now=now):
-        try:
-            ended += await holds.sweep(tenant_id, now=now)
-        except FenceClosedError:
-            continue  # once its shard is open again
+
+    async def sweep(node: Node) -> None:
+        nonlocal ended
+        for tenant_id in await holds.tenants_due(now=now, shards=node.shards):
+            try:
+                ended += await holds.sweep(tenant_id, now=now)
+            except FenceClosedError:
+                continue  # once its shard is open again
+
+    await by_node(context.link, sweep)
     return f"{ended} reservations" if ended else ""

@@ -35,21 +35,23 @@ async def open_context(config: Config, clock: Clock | None = None) -> AsyncItera
         statement_s=limits.WORKER_STATEMENT_S,
         answer_s=limits.WORKER_ANSWER_S,
     )
-    link = wiring.open_link(config, timeout_s=limits.WORKER_REDIS_TIMEOUT_S)
+    link = await wiring.open_servers(config, timeout_s=limits.WORKER_REDIS_TIMEOUT_S)
     try:
         async with moved_clock.opened(config, pool) as present:
             uses = wiring.put_together(config, clock or present, pool, link)
+            context = JobContext(
+                config=config,
+                clock=uses.clock,
+                pool=pool,
+                link=link,
+                counters=uses.counters,
+                snapshots=uses.snapshots,
+                uses=uses,
+            )
             try:
-                yield JobContext(
-                    config=config,
-                    clock=uses.clock,
-                    pool=pool,
-                    link=link,
-                    counters=uses.counters,
-                    snapshots=uses.snapshots,
-                    uses=uses,
-                )
+                yield context
             finally:
+                await context.lanes.close()
                 if uses.payments is not None:
                     await uses.payments.close()
                 await uses.snapshots.close()

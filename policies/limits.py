@@ -272,6 +272,12 @@ REDIS_WAITING_PARTS: Final = 400_000
 """Words that may wait for their round trip; more is turned away at once instead of late."""
 WORKER_REDIS_TIMEOUT_S: Final = 30.0
 """The same for a worker's bulk trips, on a disk that may be slow; nobody waits for their answer."""
+CLUSTER_LOOK_S: Final = 1.0
+"""How often a process asks the nodes of a Redis Cluster who has which shard, without a reason to."""
+CLUSTER_PAUSE_S: Final = 0.1
+"""How long it leaves them alone in between, however much makes it doubt."""
+NODE_PATIENCE_S: Final = 1.0
+"""How long a worker waits for a slow node of a cluster before it goes on with the others."""
 STRICT_S: Final = 1.0
 """How long an acknowledgement under `strict` waits for the flush before its sender must come again."""
 POSTGRES_TIMEOUT_S: Final = 1.0

@@ -23,6 +23,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     database_url: str
     redis_url: str
+    """Of a cluster one node or several, with commas between them: whoever answers names the others."""
+    redis_cluster: bool = False
+    """Redis is a cluster: shards are on several nodes, and move."""
     durability: Durability = "standard"
     """After what an acknowledgement goes out: the journal is on disk, Postgres has it, or neither."""
     accept_lost_usage: bool = False
@@ -142,8 +145,12 @@ def _wrong_scheme(values: Mapping[str, object]) -> list[str]:
     database, redis = str(values.get("database_url", "")), str(values.get("redis_url", ""))
     if database and "://" in database and not database.startswith(("postgresql://", "postgres://")):
         findings.append("METERGATE_DATABASE_URL is not a postgresql:// address")
-    if redis and not redis.startswith(("redis://", "rediss://", "unix://")):
-        findings.append("METERGATE_REDIS_URL is not a redis://, rediss:// or unix:// address")
+    several = bool(values.get("redis_cluster"))
+    schemes = ("redis://", "rediss://") if several else ("redis://", "rediss://", "unix://")
+    if redis and not all(url.startswith(schemes) for url in (redis.split(",") if several else [redis])):
+        kinds = " or ".join((", ".join(schemes[:-1]), schemes[-1]))
+        of_all = " of each node, with commas between them" if several else ""
+        findings.append(f"METERGATE_REDIS_URL is not a {kinds} address{of_all}")
     return findings
 
 
@@ -164,6 +171,8 @@ def _wrong_payments(values: Mapping[str, object]) -> list[str]:
 
 def masked(url: str) -> str:
     """A server's address with its password blotted out, for people to read."""
+    if "," in url:
+        return ",".join(map(masked, url.split(",")))
     head, at, tail = url.rpartition("@")
     scheme, slashes, login = head.partition("://")
     return f"{scheme}{slashes}{login.split(':')[0]}:***@{tail}" if at else url

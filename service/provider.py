@@ -13,7 +13,8 @@ from integrations.stripe_billing import keys
 from policies import limits
 from service import clock
 from service.config import Config
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 from store.turns import Rates, Turns
 
 _REFUSED_S = 2.0
@@ -54,7 +55,7 @@ class Spaced:
             raise BusyError(f"{lane}: turns are given by Redis, which is away", after_s=_REFUSED_S) from error
 
 
-def connect(config: Config, link: Link) -> Payments | None:
+def connect(config: Config, link: Servers) -> Payments | None:
     """The provider; None where none is configured."""
     if config.billing_folder:
         return FilePayments(Path(config.billing_folder), now=clock.SystemClock().now)

@@ -4,7 +4,7 @@ Labels are of bounded number and say nothing about people: never a tenant, a raw
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final, Literal
 
@@ -128,11 +128,39 @@ TABLE: Final = (
         kind="gauge",
         help="Events that wait in Postgres to be counted; past 100,000 nobody counts.",
     ),
-    Metric(name="metergate_redis_used_bytes", kind="gauge", help="Memory that Redis uses."),
+    Metric(
+        name="metergate_redis_used_bytes",
+        kind="gauge",
+        help="Memory that Redis uses; of a cluster the node that is fullest.",
+    ),
     Metric(
         name="metergate_redis_limit_bytes",
         kind="gauge",
         help="Memory that Redis may use; usage is turned away before it does.",
+    ),
+    Metric(
+        name="metergate_redis_node_up",
+        kind="gauge",
+        help="Of a Redis Cluster: 1 when a node answered when it was asked last, else 0.",
+        labels=("node",),
+    ),
+    Metric(
+        name="metergate_redis_node_shards",
+        kind="gauge",
+        help="Of a Redis Cluster: how many of the 256 shards a node has.",
+        labels=("node",),
+    ),
+    Metric(
+        name="metergate_redis_node_used_bytes",
+        kind="gauge",
+        help="Of a Redis Cluster: memory that a node uses.",
+        labels=("node",),
+    ),
+    Metric(
+        name="metergate_redis_node_limit_bytes",
+        kind="gauge",
+        help="Of a Redis Cluster: memory that a node may use.",
+        labels=("node",),
     ),
     Metric(
         name="metergate_incidents_open",
@@ -192,6 +220,10 @@ class Telemetry:
     def forget(self, name: str) -> None:
         """Lets go of all that a gauge says: what is set anew is all there is."""
         self._numbers[name].clear()
+
+    def retell(self, name: str, values: Mapping[str, float]) -> None:
+        """Sets a gauge of the table anew for these labels alone: what is not there any more is not told."""
+        self._numbers[name] = {(label,): value for label, value in values.items()}
 
     def observe(self, name: str, *labels: str, value: float) -> None:
         """Puts a measured value into a histogram of the table."""

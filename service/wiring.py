@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,16 +24,19 @@ from store import (
     api_keys,
     backlog,
     catalogs,
+    cluster,
     committing,
     consuming,
     counters,
     holds,
     incidents,
     link,
+    nodes,
     postgres,
     pressure,
     recording,
     snapshots,
+    topology,
 )
 
 TIPS_S = 1.0
@@ -63,7 +67,7 @@ async def open_context(
     config: Config, clock: Clock | None = None, patience: Patience = OF_A_REQUEST
 ) -> AsyncIterator[Context]:
     """The parts of one process. Nothing has to answer yet: a part that is away shows in /health/ready."""
-    redis = open_link(config, timeout_s=patience.redis_s, replicas=config.redis_replicas)
+    redis = await open_servers(config, timeout_s=patience.redis_s, replicas=config.redis_replicas)
     pool = await postgres.open_pool(
         config.database_url,
         size=config.postgres_connections,
@@ -83,7 +87,7 @@ async def open_context(
 
 @asynccontextmanager
 async def _kept_up(
-    config: Config, clock: Clock, pool: postgres.Pool, redis: link.Link
+    config: Config, clock: Clock, pool: postgres.Pool, redis: nodes.Servers
 ) -> AsyncIterator[Context]:
     """The parts on these connections, and what goes on beside the requests."""
     context = put_together(config, clock, pool, redis)
@@ -112,21 +116,27 @@ async def _close(context: Context) -> None:
     await context.snapshots.close()
 
 
-def open_link(config: Config, *, timeout_s: float = limits.REDIS_TIMEOUT_S, replicas: int = 0) -> link.Link:
-    """A connection to Redis as it must be for this configuration's durability.
+async def open_servers(
+    config: Config, *, timeout_s: float = limits.REDIS_TIMEOUT_S, replicas: int = 0
+) -> nodes.Servers:
+    """The way to Redis, one server or a cluster, as it must be for this configuration's durability.
 
     Under `strict` Postgres answers for what is acknowledged, so that no replica is waited for.
     """
-    return link.Link(
-        config.redis_url,
+    link_to = partial(
+        link.Link,
         timeout_s=timeout_s,
         verify=not config.redis_config_forbidden,
         lossy=config.durability == "lossy",
         replicas=replicas if config.durability == "standard" else 0,
     )
+    if not config.redis_cluster:
+        return link_to(config.redis_url)
+    scouts = topology.Scouts(config.redis_url.split(","), timeout_s=limits.REDIS_TIMEOUT_S)
+    return await cluster.Cluster(scouts, lambda url, of: link_to(url, membership=of)).open()
 
 
-def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: link.Link) -> Context:
+def put_together(config: Config, clock: Clock, pool: postgres.Pool, redis: nodes.Servers) -> Context:
     """What use cases are given, on connections that are open."""
     known = catalogs.Catalogs(pool)
     return Context(

@@ -5,7 +5,8 @@ from datetime import datetime
 import msgspec
 
 from store import keyspace, postgres, queries
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 
 sql = queries.Queries("flush")
 
@@ -27,7 +28,7 @@ class Backlog:
         if row is not None:
             self._reached, self.waiting = row.reached or self._reached, row.waiting
 
-    async def measure_redis(self, link: Link) -> None:
+    async def measure_redis(self, link: Servers) -> None:
         """The lengths of the journals."""
         try:
             replies = await link.send([("XLEN", keyspace.journal(shard)) for shard in range(keyspace.SHARDS)])

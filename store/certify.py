@@ -22,7 +22,7 @@ from store.counters import Counters, version_puts
 from store.crash_points import crash_point
 from store.guarding import Guard
 from store.incidents import Reach
-from store.link import Link, RedisAwayError
+from store.link import Link, RedisAwayError, is_elsewhere
 from store.reservations import OpenLine
 
 sql = queries.Queries("certify")
@@ -73,7 +73,7 @@ ALL: Final = range(keyspace.SHARDS)
 
 
 async def uncertified(link: Link, shards: Sequence[int] = ALL) -> list[int]:
-    """Those of the shards whose fence does not name the server that answers.
+    """Those of the shards that the server has, and whose fence does not name it.
 
     Errors: RedisAwayError.
     """
@@ -118,7 +118,8 @@ async def _closed(link: Link, shards: Sequence[int]) -> tuple[str, list[int]]:
     replies = await link.send([("GET", keyspace.fence(shard)) for shard in shards])
     run_id = replies.run_id.encode()
     fences = zip(shards, replies.values, strict=True)
-    return replies.run_id, [shard for shard, value in fences if value != run_id]
+    closed = [shard for shard, value in fences if value != run_id and not is_elsewhere(value)]
+    return replies.run_id, closed
 
 
 async def _rewrite_once(link: Link, run_id: str, key: str) -> None:

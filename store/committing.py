@@ -13,7 +13,8 @@ import msgspec
 
 from policies import errors, limits
 from store import flush, postgres
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 from store.tips import EPOCH
 
 PAUSE_S: Final = 0.005
@@ -30,9 +31,9 @@ class _Waiting(msgspec.Struct):
 class Committer:
     """One round is under way at a time; who comes meanwhile joins the next one."""
 
-    def __init__(self, pool: postgres.Pool, link: Link, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, pool: postgres.Pool, servers: Servers, *, now: Callable[[], datetime]) -> None:
         self._pool = pool
-        self._link = link
+        self._servers = servers
         self._now = now
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
@@ -42,7 +43,7 @@ class Committer:
 
         False when it is not within limits.STRICT_S, or a server is away: nobody knows then.
         """
-        entries = {shard: self._link.tips.last(shard) for shard in shards}
+        entries = {shard: self._servers.tips.last(shard) for shard in shards}
         waiting = _Waiting(entries, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._task is None or self._task.done():
@@ -72,18 +73,40 @@ class Committer:
 
     async def _round(self) -> None:
         """Flushes what is waited for, and tells those whose entries were passed."""
-        shards = {shard for waiting in self._waiting for shard in waiting.entries}
-        flushed = await flush.flush_once(self._pool, self._link, now=self._now(), shards=shards)
-        reached = await flush.numbers(self._pool, {s for waiting in self._waiting for s in waiting.entries})
-        for waiting in self._waiting:
+        entries = await self._flush({shard for waiting in self._waiting for shard in waiting.entries})
+        round_of = [*self._waiting]  # who comes from now on is of the next one
+        reached = await flush.numbers(self._pool, {s for waiting in round_of for s in waiting.entries})
+        for waiting in round_of:
             found = [_passed(number, reached[shard]) for shard, number in waiting.entries.items()]
             if not waiting.future.done() and None not in found and all(found):
                 waiting.future.set_result(True)
             if not waiting.future.done() and None in found:
                 waiting.future.set_result(False)
         self._waiting = [waiting for waiting in self._waiting if not waiting.future.done()]
-        if not flushed.entries and self._waiting:
+        if not entries and self._waiting:
             await asyncio.sleep(PAUSE_S)
+
+    async def _flush(self, shards: set[int]) -> int:
+        """Flushes these shards on each server that has some of them; how many entries came."""
+        entries, left = 0, set(shards)
+        for node in self._servers.nodes():
+            own = shards.intersection(node.shards)
+            left -= own
+            try:
+                if own:
+                    flushed = await flush.flush_once(self._pool, node.link, now=self._now(), shards=own)
+                    entries += flushed.entries
+            except RedisAwayError:
+                self._tell(own)
+        self._tell(left)
+        return entries
+
+    def _tell(self, shards: Collection[int]) -> None:
+        """Whoever waits for one of these is told that nobody knows; another flusher may still pass them."""
+        for waiting in self._waiting:
+            if not waiting.future.done() and not waiting.entries.keys().isdisjoint(shards):
+                waiting.future.set_result(False)
+        self._waiting = [waiting for waiting in self._waiting if not waiting.future.done()]
 
     def _tell_all(self) -> None:
         waiting, self._waiting = self._waiting, []

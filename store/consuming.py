@@ -7,12 +7,12 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from store import framing, journal, keyspace, script_call, scripts
+from store import framing, gathering, journal, keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.conversation import Command, pack
 from store.counters import MARK_LIFE_S
-from store.gathering import Gatherer, Kind, Waiting
-from store.link import Link
+from store.gathering import Kind, Waiting
+from store.nodes import Servers
 
 Outcome = Literal[
     "counted",
@@ -89,11 +89,11 @@ _Waiting: TypeAlias = Waiting[Use, Found]
 
 
 class Consumer:
-    """Sends uses over one link, those that arrive together together."""
+    """Sends uses, those that arrive together together."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Servers) -> None:
         self._link = link
-        self._gatherer = Gatherer(link, _USES)
+        self._gatherer = gathering.over(link, _USES)
 
     def consume(self, use: Use, *, now: datetime) -> asyncio.Future[Found]:
         """Counts a use if it fits.

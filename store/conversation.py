@@ -14,7 +14,6 @@ Command = tuple[str | bytes | int, ...]
 _USELESS: Final = {
     "LOADING": "it is loading",
     "MASTERDOWN": "it has lost its primary",
-    "CLUSTERDOWN": "its cluster is down",
     "NOSCRIPT": "it forgot its scripts",
     "READONLY": "it is a replica now",
 }

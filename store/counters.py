@@ -14,7 +14,8 @@ from store.accounts import Account, CapMove
 from store.conversation import Command
 from store.crash_points import crash_point
 from store.link import RUN_ID, Link, RedisAwayError, Replies
-from store.reading import FenceClosedError, Levels, Met, Reader, Want
+from store.nodes import Servers
+from store.reading import FenceClosedError, Levels, Met, Reader, Readers, Want
 
 RecordStatus = Literal["accepted", "duplicate", "mismatch", "stale", "overflow", "crowded", "retry"]
 STATUSES: tuple[RecordStatus, ...] = ("accepted", "duplicate", "mismatch", "stale", "overflow", "crowded")
@@ -52,11 +53,11 @@ class Correction(msgspec.Struct, frozen=True):
 
 
 class Counters:
-    """The scripts and reads of one link."""
+    """The scripts and reads of all shards."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Servers) -> None:
         self.link = link
-        self._reader = Reader(link)
+        self._reader = Reader(link) if isinstance(link, Link) else Readers(link)
 
     def read(self, wants: Sequence[Want]) -> Awaitable[list[Levels]]:
         """The levels of several tenants in one round trip, shared with whoever asks meanwhile.

@@ -18,18 +18,33 @@ _REDIS = {7: (7, 2, 11), 8: (8, 2, 2)}
 
 
 def findings(
-    info: Mapping[str, str], settings: Mapping[str, str] | None, *, lossy: bool = False
+    info: Mapping[str, str],
+    settings: Mapping[str, str] | None,
+    *,
+    lossy: bool = False,
+    cluster: bool = False,
 ) -> list[str]:
     """What makes the server unfit; empty when it is fit.
 
     `settings` None: it may not be asked. `lossy`: nothing is promised, so it need not wait for its disk.
+    `cluster`: it is taken for a node of one.
     """
-    found = []
+    found = _mode_findings(info, cluster=cluster)
     for name, wanted in SETTINGS.items() if settings is not None else ():
         value = (settings or {}).get(name)
         if value != wanted and not (lossy and name in _FOR_DISK):
             found.append(f"`{name}` is `{value}`; acknowledged usage needs `{wanted}`")
     return found + _version_findings(info)
+
+
+def _mode_findings(info: Mapping[str, str], *, cluster: bool) -> list[str]:
+    """A server by itself has every shard, a node of a cluster some: taking one for the other loses others."""
+    mode = info.get("server_mode") or info.get("redis_mode", "")
+    if mode == "cluster" and not cluster:
+        return ["it is a node of a cluster; set METERGATE_REDIS_CLUSTER=1"]
+    if mode != "cluster" and cluster:
+        return ["it is no node of a cluster, and METERGATE_REDIS_CLUSTER is set"]
+    return []
 
 
 def _version_findings(info: Mapping[str, str]) -> list[str]:

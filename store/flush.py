@@ -28,7 +28,8 @@ from store import (
 from store.conversation import Command
 from store.crash_points import crash_point
 from store.journal import Entry
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 from store.readings import Cursor, Reading
 from store.staging import Staged
 
@@ -68,7 +69,7 @@ class Flushed(msgspec.Struct, frozen=True):
 
 
 async def flush_once(
-    pool: postgres.Pool, link: Link, *, now: datetime, shards: Collection[int] = range(keyspace.SHARDS)
+    pool: postgres.Pool, link: Servers, *, now: datetime, shards: Collection[int] = range(keyspace.SHARDS)
 ) -> Flushed:
     """One transaction's worth of the journal: limits.FLUSH_EVENTS events or a little more.
 
@@ -91,7 +92,13 @@ async def flush_once(
     return msgspec.structs.replace(flushed, more=more and flushed.entries > 0)
 
 
-async def flush_all(pool: postgres.Pool, link: Link, *, now: Callable[[], datetime]) -> Flushed:
+async def flush_all(
+    pool: postgres.Pool,
+    link: Servers,
+    *,
+    now: Callable[[], datetime],
+    shards: Sequence[int] = range(keyspace.SHARDS),
+) -> Flushed:
     """Transaction after transaction until nothing is left; where one is not enough, two side by side.
 
     Each has half of the shards. While the one waits for Postgres, above all for its commit, the other is
@@ -99,12 +106,12 @@ async def flush_all(pool: postgres.Pool, link: Link, *, now: Callable[[], dateti
 
     Errors: UnavailableError, RedisAwayError; what was committed stays.
     """
-    first = await flush_once(pool, link, now=now())
+    first = await flush_once(pool, link, now=now(), shards=frozenset(shards))
     if not first.more:
         return first
-    lanes = [range(lane, keyspace.SHARDS, LANES) for lane in range(LANES)]
+    lanes = [frozenset(shards[lane::LANES]) for lane in range(LANES)]
     done = await asyncio.gather(
-        *(_flush_lane(pool, link, now, shards) for shards in lanes), return_exceptions=True
+        *(_flush_lane(pool, link, now, lane) for lane in lanes), return_exceptions=True
     )
     for one in done:
         if isinstance(one, BaseException):
@@ -114,7 +121,7 @@ async def flush_all(pool: postgres.Pool, link: Link, *, now: Callable[[], dateti
 
 
 async def _flush_lane(
-    pool: postgres.Pool, link: Link, now: Callable[[], datetime], shards: Collection[int]
+    pool: postgres.Pool, link: Servers, now: Callable[[], datetime], shards: Collection[int]
 ) -> Flushed:
     total = Flushed(more=True)
     while total.more:
@@ -131,7 +138,7 @@ async def _cursors(pool: postgres.Pool, shards: Collection[int], now: datetime) 
     return [*cursors[first:], *cursors[:first]]
 
 
-async def drain(pool: postgres.Pool, link: Link, *, shard: int, now: datetime) -> bool:
+async def drain(pool: postgres.Pool, link: Servers, *, shard: int, now: datetime) -> bool:
     """Flushes one shard as far as its journal reached when this was asked; False if that took too long.
 
     Another flusher may hold the shard: then it is waited for.
@@ -160,7 +167,7 @@ async def numbers(pool: postgres.Pool, shards: Collection[int]) -> dict[int, int
     return {cursor.shard: cursor.number for cursor in cursors}
 
 
-async def _tip(link: Link, shard: int) -> str:
+async def _tip(link: Servers, shard: int) -> str:
     """The id of the last entry of a journal; that of none, if it is empty."""
     (reply,) = (await link.send([("XREVRANGE", keyspace.journal(shard), "+", "-", "COUNT", 1)])).values
     if isinstance(reply, Exception):
@@ -175,7 +182,7 @@ async def _bring_over(pool: postgres.Pool, full: Sequence[Reading], now: datetim
     return flushed
 
 
-async def _one_by_one(pool: postgres.Pool, link: Link, full: Sequence[Reading], now: datetime) -> Flushed:
+async def _one_by_one(pool: postgres.Pool, link: Servers, full: Sequence[Reading], now: datetime) -> Flushed:
     """Whatever is wrong with one entry must hold neither other shards nor the entries behind it."""
     total = Flushed()
     for reading in full:
@@ -301,7 +308,7 @@ async def _advance(connection: postgres.Connection, ours: Sequence[Reading], now
 
 async def trim(
     pool: postgres.Pool,
-    link: Link,
+    link: Servers,
     *,
     now: datetime,
     delay_s: float | None = None,
@@ -315,7 +322,9 @@ async def trim(
     """
     before = now - timedelta(seconds=limits.TRIM_DELAY_S if delay_s is None else delay_s)
     async with postgres.transaction(pool) as connection:
-        await postgres.execute(connection, sql.note_trim, {"now": now, "before": before})
+        await postgres.execute(
+            connection, sql.note_trim, {"now": now, "before": before, "shards": list(shards)}
+        )
         cursors = await postgres.rows(connection, sql.trims, {}, Cursor)
     commands: list[Command] = [
         ("XTRIM", keyspace.journal(cursor.shard), "MINID", cursor.last_id)

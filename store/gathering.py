@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 from redis import exceptions
@@ -13,6 +14,7 @@ from store import keyspace
 from store.accounts import Account
 from store.crash_points import Point, crash_point
 from store.link import Link, RedisAwayError
+from store.nodes import Servers
 from store.reading import FenceClosedError, catalog_of
 from store.tips import Tips
 
@@ -123,6 +125,28 @@ class Gatherer(Generic[A, F]):
             self._open.weight += weight
             self._link.enqueue(self._open)
         return self._open.join(act, now)
+
+
+class Gatherers(Generic[A, F]):
+    """The same over the links to several nodes: each act goes to the one that has its shard."""
+
+    def __init__(self, servers: Servers, kind: Kind[A, F]) -> None:
+        self._servers = servers
+        self._kind = kind
+        self._gatherers: WeakKeyDictionary[Link, Gatherer[A, F]] = WeakKeyDictionary()
+
+    def send(self, act: A, now: datetime) -> "asyncio.Future[F]":
+        """As Gatherer.send."""
+        link = self._servers.of(keyspace.shard_of(act.account.tenant_id))
+        gatherer = self._gatherers.get(link)
+        if gatherer is None:
+            gatherer = self._gatherers[link] = Gatherer(link, self._kind)
+        return gatherer.send(act, now)
+
+
+def over(servers: Servers, kind: Kind[A, F]) -> "Gatherer[A, F] | Gatherers[A, F]":
+    """Gathers acts of a kind on their way to whatever has all shards."""
+    return Gatherer(servers, kind) if isinstance(servers, Link) else Gatherers(servers, kind)
 
 
 def _batches(waiting: Sequence[Waiting[A, F]]) -> Iterator[Sequence[Waiting[A, F]]]:

@@ -23,7 +23,8 @@ from store.conversation import Command
 from store.counters import MARK_LIFE_S, Recording
 from store.crash_points import crash_point
 from store.journal import Draw, Hold, Line
-from store.link import RUN_ID, Link, Replies
+from store.link import RUN_ID, Replies
+from store.nodes import Servers
 from store.reading import FenceClosedError
 
 EndKind = Literal["settle", "release", "expire"]
@@ -111,9 +112,9 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Holds:
-    """The scripts and reads of reservations, over one link."""
+    """The scripts and reads of reservations, over the ways to all shards."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Servers) -> None:
         self._link = link
 
     async def reserve(self, use: Use, *, seconds: int, now: datetime) -> Reserved:

@@ -26,10 +26,9 @@ from policies.period import Period
 # p:{pay}:<lane>                    up to when turns in a lane were given (ms)
 # a:{s042}                          hash of the active catalog; each shard has it, so each node of a cluster
 # w:{s042}                          of a server's first shard: in which run its file was rewritten last
-# awaited                           written before replicas are waited for
+# z:{s042}                          of a server's first shard: written before replicas are waited for
 
 SHARDS = 256
-AWAITED = "awaited"
 NUMBER = "#"
 """Beside the snapshot versions, where no tenant's id can be: the number of the last entry in the journal."""
 TURNS_HELD = "p:{pay}"
@@ -63,6 +62,16 @@ def tag(shard: int) -> str:
     return _TAGS[shard]
 
 
+def tags() -> list[str]:
+    """What stands in braces in any key of ours."""
+    return [*_TAGS, tag_of(TURNS_HELD)]
+
+
+def tag_of(key: str) -> str:
+    """What in a key's name says which slot it is in."""
+    return key[key.index("{") : key.index("}") + 1]
+
+
 def shard_of_key(key: str) -> int:
     """The shard that a key's name carries."""
     return int(key.partition("{s")[2].partition("}")[0])
@@ -86,6 +95,11 @@ def catalog(shard: int) -> str:
 def rewritten(shard: int) -> str:
     """Says, of the first shard of a server, in which of its runs the append-only file was rewritten last."""
     return f"w:{tag(shard)}"
+
+
+def awaited(shard: int) -> str:
+    """Is written, in a server's first shard, before replicas are waited for."""
+    return f"z:{tag(shard)}"
 
 
 def versions(shard: int) -> str:

@@ -5,8 +5,9 @@ write, one fsync and one read. The library's retries are off: what was cut off i
 """
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,6 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from policies import limits
 from store import fitness, keyspace, scripts
 from store.conversation import Command, Conversation, pack
+from store.nodes import Membership, Node
 from store.tips import Tips
 
 
@@ -42,11 +44,23 @@ class _TooFewReplicasError(RedisAwayError):
 _HANGS: Final = (TimeoutError, exceptions.TimeoutError)
 
 
+def is_elsewhere(reply: object) -> bool:
+    """Whether a node of a cluster says by it that it has not, or not yet or no more, what was asked for."""
+    words = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN Hash slot not served")
+    return isinstance(reply, exceptions.ResponseError) and str(reply).startswith(words)
+
+
 class Replies(msgspec.Struct, frozen=True):
     """What came back, in order; an error of a single command stands in its place as a ResponseError."""
 
     run_id: str
     values: list[Any]
+    run_ids: Sequence[str] = ()
+    """Of each reply, where they are of several nodes."""
+
+    def runs(self) -> Iterable[str]:
+        """Of each reply the run of the server that gave it."""
+        return self.run_ids or itertools.repeat(self.run_id, len(self.values))
 
 
 class Errand(Protocol):
@@ -102,10 +116,12 @@ class Link:
         verify: bool = True,
         lossy: bool = False,
         replicas: int = 0,
+        membership: Membership | None = None,
     ) -> None:
         """`verify` False: the server's settings may not be read. `lossy`: they need not keep anything.
 
-        `replicas`: what is durable is told only once so many of them have it, too.
+        `replicas`: what is durable is told only once so many of them have it, too. `membership`: the server
+        is a node of a cluster.
         """
         self._pool = ConnectionPool.from_url(
             url, protocol=2, retry=None, socket_timeout=None, socket_connect_timeout=timeout_s
@@ -113,14 +129,17 @@ class Link:
         self._timeout_s = timeout_s
         self._verify = verify
         self._lossy = lossy
-        self.tips = Tips()
+        self._membership = membership
+        self.tips = membership.tips if membership else Tips()
         """How far the journals reach of which this process was told."""
         self._awaited = 0
         """How many replicas a round trip waits for."""
+        self.first_shard = 0
+        """One that the server has: where a word is written before replicas are waited for."""
         self._aside: Link | None = None
         """What waits for replicas has a connection of its own, which answers nothing else meanwhile."""
         if replicas:
-            self._aside = Link(url, timeout_s=timeout_s, verify=verify, lossy=lossy)
+            self._aside = Link(url, timeout_s=timeout_s, verify=verify, lossy=lossy, membership=membership)
             self._aside._awaited = replicas  # noqa: SLF001 - of the same class
             self._aside._refused = self._refused  # type: ignore[method-assign]  # noqa: SLF001 - as above
         self.out_of_memory = False
@@ -136,6 +155,21 @@ class Link:
         """While the server hangs nobody waits for it; this finds out when it does not any more."""
         self.run_id = ""
         self.version = ""
+
+    def of(self, shard: int) -> "Link":
+        """This one, which has every shard."""
+        del shard
+        return self
+
+    def nodes(self) -> Sequence[Node]:
+        """This one alone."""
+        return (Node("", self, range(keyspace.SHARDS)),)
+
+    def serve(self, shards: Sequence[int]) -> None:
+        """Says which shards the server has, where it is not all of them."""
+        for link in (self, self._aside):
+            if link is not None:
+                link.first_shard = shards[0]
 
     async def send(self, commands: Sequence[Command], *, durable: bool = False) -> Replies:
         """Sends the commands in one go, in order, and gives their replies; `durable` ones wait for a disk.
@@ -293,7 +327,7 @@ class Link:
         Errors: RedisAwayError; it stands in the primary, which may lose it.
         """
         wait = ("WAIT", self._awaited, limits.REDIS_WAIT_MS)
-        data += pack(("SET", keyspace.AWAITED, self.run_id), wait)
+        data += pack(("SET", keyspace.awaited(self.first_shard), self.run_id), wait)
         *values, written, reached = await conversation.ask(data, count + 2)
         if isinstance(written, Exception) or not isinstance(reached, int) or reached < self._awaited:
             raise _TooFewReplicasError(f"{reached} of {self._awaited} replicas have it")
@@ -315,11 +349,17 @@ class Link:
     def _refused(self, text: str) -> None:
         if text.startswith("OOM"):
             self.out_of_memory = True
+        self._tell(text)
+
+    def _tell(self, trouble: str) -> None:
+        if self._membership is not None:
+            self._membership.trouble(trouble)
 
     async def _shake_hands(self, connection: AbstractConnection) -> None:
         info = fitness.parse_info(await _ask(connection, "INFO", "server"))
         settings = await _settings(connection) if self._verify else None
-        if wrong := fitness.findings(info, settings, lossy=self._lossy):
+        in_cluster = self._membership is not None
+        if wrong := fitness.findings(info, settings, lossy=self._lossy, cluster=in_cluster):
             raise UnfitServerError("; ".join(wrong))
         for script in scripts.ALL:
             await _ask(connection, "SCRIPT", "LOAD", script.text)
@@ -333,6 +373,7 @@ class Link:
         if conversation is self._conversation:
             waiting, self._waiting, self._weight = self._waiting, deque(), 0
             await self._disconnect()
+            self._tell(str(error))
         for errand in (*load, *waiting):
             errand.fail(error)
 

@@ -13,7 +13,8 @@ import msgspec
 from store import incidents, journal, keyspace, postgres, queries
 from store.incidents import Incident
 from store.journal import Entry
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 
 sql = queries.Queries("quarantine")
 
@@ -83,7 +84,7 @@ async def put(
     await incidents.keep(connection, told)
 
 
-async def refused(link: Link, shard: int, entry: Entry, why: str) -> Entry:
+async def refused(link: Servers, shard: int, entry: Entry, why: str) -> Entry:
     """An entry that Postgres refuses, as one that is put aside: with what stands there, and without events.
 
     Errors: RedisAwayError.

@@ -8,6 +8,7 @@ import asyncio
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import msgspec
 from redis import exceptions
@@ -17,6 +18,7 @@ from policies.kept import Kept
 from store import keyspace
 from store.conversation import pack
 from store.link import Link, RedisAwayError
+from store.nodes import Servers
 
 
 class FenceClosedError(Exception):
@@ -201,6 +203,47 @@ class Reader:
         if lacking:
             self._open.add(lacking)
         return self._open
+
+
+class Readers:
+    """The same over the links to several nodes: each is asked for what is of its shards."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._readers: WeakKeyDictionary[Link, Reader] = WeakKeyDictionary()
+
+    async def read(self, wants: Sequence[Want]) -> list[Levels]:
+        """As Reader.read. Errors: also where a single node is away."""
+        parts: dict[Link, list[int]] = {}
+        for place, want in enumerate(wants):
+            link = self._servers.of(keyspace.shard_of(want.tenant_id))
+            parts.setdefault(link, []).append(place)
+        trips = [self._read_on(link, [wants[p] for p in places]) for link, places in parts.items()]
+        replies = await asyncio.gather(*trips)
+        found: dict[int, Levels] = {}
+        for places, reply in zip(parts.values(), replies, strict=True):
+            found.update(zip(places, reply, strict=True))
+        return [found[place] for place in range(len(wants))]
+
+    def read_one(self, want: Want) -> "asyncio.Future[Levels]":
+        """As Reader.read_one."""
+        return self._of(want).read_one(want)
+
+    def meet(self, want: Want) -> "asyncio.Future[Met]":
+        """As Reader.meet."""
+        return self._of(want).meet(want)
+
+    async def _read_on(self, link: Link, wants: Sequence[Want]) -> list[Levels]:
+        return await self._reader(link).read(wants)
+
+    def _of(self, want: Want) -> Reader:
+        return self._reader(self._servers.of(keyspace.shard_of(want.tenant_id)))
+
+    def _reader(self, link: Link) -> Reader:
+        reader = self._readers.get(link)
+        if reader is None:
+            reader = self._readers[link] = Reader(link)
+        return reader
 
 
 def _weight(wants: Mapping[Want, _Packed]) -> int:

@@ -11,7 +11,8 @@ from policies import limits
 from store import incidents, journal, keyspace
 from store.conversation import Command
 from store.journal import Entry
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError, is_elsewhere
+from store.nodes import Servers
 
 FIRST_SHARDS: Final = 16
 FIRST_COUNT: Final = 2
@@ -36,6 +37,8 @@ class Reading(msgspec.Struct):
     cursor: Cursor
     entries: list[Entry]
     drained: bool
+    moving: bool = False
+    """The shard is on its way to another node of a cluster, and is left alone until it has arrived."""
 
     @property
     def last_id(self) -> str:
@@ -56,7 +59,7 @@ class Reading(msgspec.Struct):
         return [first, Reading(behind, self.entries[middle:], self.drained)]
 
 
-async def read(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
+async def read(link: Servers, cursors: Sequence[Cursor]) -> list[Reading]:
     """Reads on past each cursor, shard after shard to its end, until limits.FLUSH_EVENTS have come.
 
     In few round trips: where usage is counted at the same time, each waits for its turn. A trip asks many
@@ -72,7 +75,7 @@ async def read(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
         sizes = [len(entry.events) for entry in await _read_on(link, asked, count)]
         events, largest = events + sum(sizes), max([largest, *sizes])
         room = min(max((limits.FLUSH_EVENTS - events) // largest, FIRST_SHARDS * FIRST_COUNT), TRIP_ENTRIES)
-        unread = [reading for reading in asked if not reading.drained]
+        unread = [reading for reading in asked if not reading.drained and not reading.moving]
         waiting.extendleft(reversed(unread))
         if 2 * len(unread) > len(asked):
             count *= 2
@@ -80,11 +83,14 @@ async def read(link: Link, cursors: Sequence[Cursor]) -> list[Reading]:
     return sorted(begun, key=lambda reading: reading.cursor.shard)
 
 
-async def _read_on(link: Link, asked: Sequence[Reading], count: int) -> list[Entry]:
+async def _read_on(link: Servers, asked: Sequence[Reading], count: int) -> list[Entry]:
     """What comes next of each of these shards, so many entries at most; they are added to the readings."""
     replies = await link.send([_range(reading, count) for reading in asked])
     found: list[Entry] = []
     for reading, reply in zip(asked, replies.values, strict=True):
+        if is_elsewhere(reply):
+            reading.moving = True
+            continue
         if isinstance(reply, Exception):
             raise RedisAwayError(str(reply))
         entries = [journal.decode(entry_id, fields) for entry_id, fields in reply]

@@ -4,21 +4,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from store import counters, framing, keyspace, scripts
+from store import counters, framing, gathering, keyspace, scripts
 from store.conversation import pack
 from store.counters import MARK_LIFE_S, Recording, RecordStatus
-from store.gathering import Gatherer, Kind, Waiting
-from store.link import Link, RedisAwayError
+from store.gathering import Kind, Waiting
+from store.link import RedisAwayError
+from store.nodes import Servers
 from store.reading import FenceClosedError
 
 _Waiting: TypeAlias = Waiting[Recording, RecordStatus]
 
 
 class Recorder:
-    """Sends single events over one link."""
+    """Sends single events."""
 
-    def __init__(self, link: Link) -> None:
-        self._gatherer = Gatherer(link, _EVENTS)
+    def __init__(self, link: Servers) -> None:
+        self._gatherer = gathering.over(link, _EVENTS)
 
     async def record(self, event: Recording, *, now: datetime) -> RecordStatus:
         """What becomes of an event, as store.counters.Counters.record has it: `retry` if nobody knows."""

@@ -12,7 +12,8 @@ from store import keyspace, script_call, scripts
 from store.accounts import Account, CapMove
 from store.counters import MARK_LIFE_S
 from store.crash_points import crash_point
-from store.link import RUN_ID, Link, RedisAwayError
+from store.link import RUN_ID, RedisAwayError
+from store.nodes import Servers
 from store.reading import FenceClosedError
 
 Outcome = Literal["kept", "repeated", "taken", "stale", "overflow", "moved"]
@@ -53,7 +54,7 @@ def digest(event_digest: bytes, revision: int) -> bytes:
     return hashlib.sha256(event_digest + f"revision {revision}".encode()).digest()[:16]
 
 
-async def revise(link: Link, revising: Revising, *, now: datetime) -> Outcome:
+async def revise(link: Servers, revising: Revising, *, now: datetime) -> Outcome:
     """Keeps a revision; `moved`: acts came that its level was not found from.
 
     Errors: FenceClosedError; RedisAwayError, and then nobody knows whether it was kept.

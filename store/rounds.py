@@ -1,5 +1,6 @@
 """How far the books have been gone through: part by part, each again once it has rested."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -8,6 +9,7 @@ from policies import limits
 from store import keyspace, postgres, queries
 from store.conversation import Command
 from store.link import Link, RedisAwayError
+from store.nodes import Servers
 
 sql = queries.Queries("rounds")
 
@@ -53,16 +55,21 @@ async def tenants(connection: postgres.Connection, shard: int, after: str, *, li
 
 
 async def windows(
-    link: Link, after: str, *, tenant_id: str | None = None
+    servers: Servers, after: str, *, tenant_id: str | None = None
 ) -> tuple[set[tuple[str, str]], str]:
     """Some of the tenants and windows that Redis has counters of, and where to go on; empty: that is all.
 
-    A scan of another server says nothing of this one, so it begins anew there.
+    One server after the other. A scan of another run of one says nothing of this, so it begins anew there.
     Errors: RedisAwayError.
     """
     run_id, _, place = after.rpartition(":")
-    names = "c:*" if tenant_id is None else keyspace.counters(keyspace.shard_of(tenant_id), tenant_id, "*")
-    cursor = place if place and run_id == link.run_id else "0"
+    links = [node.link for node in servers.nodes()]
+    names = "c:*"
+    if tenant_id is not None:
+        shard = keyspace.shard_of(tenant_id)
+        links, names = [servers.of(shard)], keyspace.counters(shard, tenant_id, "*")
+    at = next((n for n, link in enumerate(links) if place and link.run_id == run_id), None)
+    link, cursor = (links[0], "0") if at is None else (links[at], place)
     command: Command = ("SCAN", cursor, "MATCH", names, "COUNT", limits.BOOKS_NAMES)
     replies = await link.send([command])
     reply = replies.values[0]
@@ -71,4 +78,11 @@ async def windows(
     found = {keyspace.parse_counters(name.decode()) for name in reply[1]}
     if tenant_id is not None:
         found = {place for place in found if place[0] == tenant_id}
-    return found, "" if reply[0] == b"0" else f"{replies.run_id}:{reply[0].decode()}"
+    if reply[0] != b"0":
+        return found, f"{replies.run_id}:{reply[0].decode()}"
+    return found, await _begin(links[(at or 0) + 1 :])
+
+
+async def _begin(links: Sequence[Link]) -> str:
+    """Where to go on on the next server; empty: there is none."""
+    return f"{(await links[0].send([('PING',)])).run_id}:0" if links else ""

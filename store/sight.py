@@ -19,7 +19,8 @@ from store import journal, keyspace, postgres, queries, script_call, scripts
 from store.certify import CAP_LIFE, COUNTER_LIFE
 from store.counters import Correction
 from store.journal import Entry, Line
-from store.link import RUN_ID, Link, RedisAwayError
+from store.link import RUN_ID, RedisAwayError
+from store.nodes import Servers
 from store.reading import FenceClosedError
 from store.staging import Staged
 
@@ -90,7 +91,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 async def look(
     connection: postgres.Connection,
-    link: Link,
+    link: Servers,
     *,
     shard: int,
     sights: Sequence[Sight],

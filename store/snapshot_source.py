@@ -18,7 +18,8 @@ from policies import errors, limits
 from policies.snapshot import Snapshot
 from store import keyspace, postgres, queries
 from store.conversation import Command
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 
 sql = queries.Queries("snapshots")
 
@@ -30,7 +31,7 @@ _decode: Final = msgspec.json.Decoder(Snapshot).decode
 class SnapshotSource:
     """The source of one process."""
 
-    def __init__(self, pool: postgres.Pool, link: Link, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, pool: postgres.Pool, link: Servers, *, now: Callable[[], datetime]) -> None:
         self._pool = pool
         self._link = link
         self._now = now
@@ -72,10 +73,10 @@ class SnapshotSource:
             replies = await self._link.send(commands)
         except RedisAwayError:
             return {}
-        run_id, values = replies.run_id.encode(), replies.values
+        runs, values = [*replies.runs()], replies.values
         found = {}
         for place, tenant_id in enumerate(tenant_ids):
-            version, pair = values[2 * place], values[2 * place + 1]
+            version, pair, run_id = values[2 * place], values[2 * place + 1], runs[2 * place + 1].encode()
             if not isinstance(pair, list) or pair[0] != run_id or not isinstance(version, bytes):
                 continue
             snapshot = read_copy(pair[1], int(version))

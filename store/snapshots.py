@@ -13,7 +13,8 @@ from policies.kept import Door
 from policies.snapshot import Snapshot
 from store import postgres, queries, snapshot_source
 from store.counters import Counters
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 from store.reading import FenceClosedError, Met, Want
 from store.snapshot_source import SnapshotSource
 
@@ -34,7 +35,7 @@ class Snapshots:
     def __init__(
         self,
         pool: postgres.Pool,
-        link: Link,
+        link: Servers,
         *,
         now: Callable[[], datetime],
         alive: int = limits.SNAPSHOTS_ALIVE,

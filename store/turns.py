@@ -6,7 +6,7 @@ import msgspec
 
 from policies import limits
 from store import keyspace, scripts
-from store.link import Link
+from store.nodes import Servers
 
 _LONGEST_MS = 3 * limits.PAYMENT_TIMEOUT_S * 1000
 """A turn whose holder died comes back after this."""
@@ -25,7 +25,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 class Turns:
     """Those of one provider's account. `real_ms` is the time by the clock on the wall."""
 
-    def __init__(self, link: Link, rates: Rates, *, real_ms: Callable[[], int]) -> None:
+    def __init__(self, link: Servers, rates: Rates, *, real_ms: Callable[[], int]) -> None:
         self._link = link
         self._rates = rates
         self._real_ms = real_ms

@@ -11,7 +11,8 @@ from policies import drift
 from policies.drift import Count, Drift
 from store import journal, keyspace, postgres, queries
 from store.journal import Line
-from store.link import Link, RedisAwayError
+from store.link import RedisAwayError
+from store.nodes import Servers
 from store.staging import Staged
 
 sql = queries.Queries("books")
@@ -77,7 +78,7 @@ async def drawn(connection: postgres.Connection, count: Count, open_lines: Seque
 
 
 async def lost_entries(
-    connection: postgres.Connection, link: Link, shard: int, *, now: datetime
+    connection: postgres.Connection, link: Servers, shard: int, *, now: datetime
 ) -> tuple[str, ...]:
     """Entries of a shard's journal that were deleted one by one, or that could not be read.
 

@@ -135,7 +135,7 @@ def _rebuilt(running: Running, counters: int) -> float:
 async def _certify(environment: dict[str, str]) -> float:
     async with worker.open_context(config.read(environment)) as context:
         began = clock.monotonic_s()
-        opened = await certify.certify(context.pool, context.link, now=context.clock.now())
+        opened = await certify.certify(context.pool, context.link.of(0), now=context.clock.now())
         took = clock.monotonic_s() - began
     if len(opened) != keyspace.SHARDS:
         raise load.LoadError(f"Only {len(opened)} shards were opened")

@@ -126,7 +126,7 @@ def api(processes: int = 1, *, worker: bool = True) -> Iterator[Api]:
 async def certified(made: Instance) -> None:
     """Opens the shards of an instance, as its worker would."""
     async with jobs_worker.open_context(config.read(made.environment)) as context:
-        await certify.certify(context.pool, context.link, now=context.clock.now())
+        await certify.certify(context.pool, context.link.of(0), now=context.clock.now())
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def figures(settings: Settings) -> list[Figure]:
 
 async def _measure(made: sides.Instance, settings: Settings) -> list[Figure]:
     async with wiring.open_context(config.read(made.environment)) as context:
-        await certify.certify(context.pool, context.counters.link, now=context.clock.now())
+        await certify.certify(context.pool, context.counters.link.of(0), now=context.clock.now())
         app = make_app(context=context)
         app.state.context = context
         asker = _Asker(app, made.key)

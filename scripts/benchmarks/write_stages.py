@@ -38,7 +38,7 @@ def figures(settings: Settings) -> list[Figure]:
 
 async def _measure(made: sides.Instance, settings: Settings) -> list[Figure]:
     async with wiring.open_context(config.read(made.environment)) as context:
-        await certify.certify(context.pool, context.counters.link, now=context.clock.now())
+        await certify.certify(context.pool, context.counters.link.of(0), now=context.clock.now())
         app = make_app(context=context)
         app.state.context = context
         uses, events = _Asker(app, made.key, "/v1/consume"), _Asker(app, made.key, "/v1/usage")
@@ -91,7 +91,7 @@ def _head(context: Context, asker: _Asker) -> Stages:
 
 
 def _of_use(context: Context, asker: _Asker) -> Stages:
-    now, run_id = context.clock.now(), context.counters.link.run_id
+    now, run_id = context.clock.now(), context.counters.link.of(0).run_id
     body = decode.document(_BODY, consume.ConsumeBody)
     wanted = consume.wanted(body, {})
     asked: Any = stages._drive(fitting.ask(context, wanted, now))
@@ -110,7 +110,7 @@ def _of_use(context: Context, asker: _Asker) -> Stages:
 
 
 def _of_event(context: Context, asker: _Asker) -> Stages:
-    now, run_id = context.clock.now(), context.counters.link.run_id
+    now, run_id = context.clock.now(), context.counters.link.of(0).run_id
     body = decode.document(_BODY, usage.EventBody)
     item = record._item(usage._usage(body))
     assert record._is_at_hand(context, item, now)

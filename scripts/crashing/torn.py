@@ -78,7 +78,7 @@ class Scene(msgspec.Struct, frozen=True):
     async def _work(self) -> None:
         """As a worker does."""
         context, link = self.context, self.context.counters.link
-        await certify.certify(context.pool, link, now=context.clock.now(), rewrite=self.rewrite)
+        await certify.certify(context.pool, link.of(0), now=context.clock.now(), rewrite=self.rewrite)
         await catching_up.carry_on(context, context.clock.now())
         while (await flush.flush_once(context.pool, link, now=context.clock.now())).more:
             pass

@@ -18,6 +18,7 @@ from service.context import Context
 from service.telemetry import Telemetry
 from store import certify, incidents, keyspace, postgres, probes
 from store.link import RedisAwayError, UnfitServerError
+from store.nodes import Node
 
 Probe = Callable[[Context], Awaitable[str | None]]
 """Asks one part whether it can do its work; answers what is wrong in one sentence, or None."""
@@ -67,21 +68,46 @@ async def _schema(context: Context) -> str | None:
 
 
 async def _redis(context: Context) -> str | None:
+    """Of a cluster only in numbers: names of hosts are nobody's business here."""
     try:
-        await context.counters.send_all([("PING",)])
+        nodes = context.counters.link.nodes()
+    except RedisAwayError:
+        return "No node of Redis answers."
+    found = await asyncio.gather(*map(_ping, nodes))
+    reasons = {reason for reason in found if reason is not None}
+    lost = sum(len(node.shards) for node, reason in zip(nodes, found, strict=True) if reason is not None)
+    unowned = keyspace.SHARDS - sum(len(node.shards) for node in nodes)
+    told = " ".join(sorted(reasons))
+    if reasons and len(nodes) > 1:
+        away = sum(reason is not None for reason in found)
+        told = f"{away} of {len(nodes)} nodes, with {lost} of {keyspace.SHARDS} shards: {told}"
+    if unowned:
+        told = f"{unowned} of {keyspace.SHARDS} shards are on no node of the cluster. {told}".rstrip()
+    return told or None
+
+
+async def _ping(node: Node) -> str | None:
+    try:
+        await node.link.send([("PING",)])
     except UnfitServerError as error:
         return f"Redis is not fit: {error}."
-    except RedisAwayError:  # its text may name hosts, which are nobody's business here
+    except RedisAwayError:  # its text may name hosts
         return "Redis does not answer."
     return None
 
 
 async def _counters(context: Context) -> str | None:
     with contextlib.suppress(RedisAwayError):  # the probe of Redis says so
-        closed = await certify.uncertified(context.counters.link)
+        closed = sum(await asyncio.gather(*map(_closed, context.counters.link.nodes())))
         if closed:
-            return f"{len(closed)} of {keyspace.SHARDS} shards are closed until a worker has certified them."
+            return f"{closed} of {keyspace.SHARDS} shards are closed until a worker has certified them."
     return None
+
+
+async def _closed(node: Node) -> int:
+    with contextlib.suppress(RedisAwayError):
+        return len(await certify.uncertified(node.link, node.shards))
+    return 0
 
 
 async def _memory(context: Context) -> str | None:
@@ -89,7 +115,8 @@ async def _memory(context: Context) -> str | None:
     if not context.pressure.full:
         return None
     share = 100 * context.pressure.used // max(context.pressure.limit, 1)
-    return f"Redis uses {share} % of its memory: usage is turned away until the flush has made room."
+    which = "The fullest node of Redis" if len(context.pressure.gauges) > 1 else "Redis"
+    return f"{which} uses {share} % of its memory: usage is turned away until the flush has made room."
 
 
 async def _incidents(context: Context) -> str | None:

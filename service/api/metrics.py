@@ -54,6 +54,19 @@ async def _tell_journal(context: Context, telemetry: Telemetry) -> None:
     for name, value in numbers.items():
         if value is not None:
             telemetry.set(name, value=value)
+    _tell_nodes(context, telemetry)
+
+
+def _tell_nodes(context: Context, telemetry: Telemetry) -> None:
+    """Of a cluster each node; a server by itself has no name."""
+    gauges = [gauge for gauge in context.pressure.gauges.values() if gauge.name]
+    if not gauges:
+        return
+    shards = {node.name: len(node.shards) for node in context.counters.link.nodes()}
+    telemetry.retell("metergate_redis_node_shards", shards)
+    telemetry.retell("metergate_redis_node_up", {gauge.name: gauge.answers for gauge in gauges})
+    telemetry.retell("metergate_redis_node_used_bytes", {gauge.name: gauge.used for gauge in gauges})
+    telemetry.retell("metergate_redis_node_limit_bytes", {gauge.name: gauge.limit for gauge in gauges})
 
 
 async def _tell_books(context: Context, telemetry: Telemetry) -> None:

@@ -1,7 +1,7 @@
 """Is Redis (or Valkey) there, does it keep what it acknowledges, and has a worker certified it?"""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,10 +13,13 @@ from service.cli import diagnosis
 from service.cli.diagnosis import PATIENCE_S, Diagnosis, ok, warning, wrong
 from service.clock import Clock
 from service.config import Config
-from store import certify, fitness, keyspace
+from store import certify, fitness
 from store.link import Link, RedisAwayError, UnfitServerError
+from store.nodes import Membership
+from store.tips import Tips
 
 PART: Final = "redis"
+_COVERAGE: Final = "cluster-require-full-coverage"
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +39,14 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
 
 def examine(config: Config, clock: Clock) -> Iterator[Diagnosis]:
     """Line by line; the first one that is wrong may be the last."""
-    where = configuration.masked(config.redis_url)
+    yield from examine_server(config.redis_url, config, clock, shards=certify.ALL)
+
+
+def examine_server(url: str, config: Config, clock: Clock, *, shards: Sequence[int]) -> Iterator[Diagnosis]:
+    """The same of one server, which has these shards."""
+    where = configuration.masked(url)
     try:
-        said = asyncio.run(_ask(config, clock))
+        said = asyncio.run(_ask(url, config, clock, shards))
     except UnfitServerError as error:
         yield wrong(PART, f"The server at {where} is not fit: {error}.")
         return
@@ -51,13 +59,20 @@ def examine(config: Config, clock: Clock) -> Iterator[Diagnosis]:
     yield from _fitness(said, config)
     yield from _replicas(said.replicas, config)
     yield diagnosis.clock(PART, theirs=said.time, ours=said.heard_at)
-    yield _fences(said.closed)
+    yield _fences(said.closed, len(shards))
+    if config.redis_cluster and (said.settings or {}).get(_COVERAGE) == "yes":
+        yield warning(
+            PART,
+            "When one node of the cluster is lost, all of it stops: set `cluster-require-full-coverage no`, "
+            "so that the tenants of the other nodes are served meanwhile.",
+        )
 
 
-async def _ask(config: Config, clock: Clock) -> _Said:
-    link = Link(config.redis_url, timeout_s=PATIENCE_S, verify=False)
+async def _ask(url: str, config: Config, clock: Clock, shards: Sequence[int]) -> _Said:
+    membership = Membership(Tips(), lambda _: None) if config.redis_cluster else None
+    link = Link(url, timeout_s=PATIENCE_S, verify=False, membership=membership)
     try:
-        config_get = ("CONFIG", "GET", *fitness.SETTINGS)
+        config_get = ("CONFIG", "GET", *fitness.SETTINGS, _COVERAGE)
         replies = await link.send([("INFO", "server"), ("INFO", "replication"), config_get, ("TIME",)])
         heard_at = clock.now()
         info, replication, settings, (seconds, micros) = replies.values
@@ -68,7 +83,7 @@ async def _ask(config: Config, clock: Clock) -> _Said:
             time=datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, UTC),
             heard_at=heard_at,
             replicas=int(said.get("connected_slaves", "0")),
-            closed=len(await certify.uncertified(link)),
+            closed=len(await certify.uncertified(link, shards)),
         )
     finally:
         await link.close()
@@ -92,7 +107,7 @@ def _fitness(said: _Said, config: Config) -> Iterator[Diagnosis]:
             "It does not let its settings be read, so the service will not use it. If it is a managed "
             f"server, see yourself that they are: {needed}; then set METERGATE_REDIS_CONFIG_FORBIDDEN=1.",
         )
-    elif found := fitness.findings(said.info, said.settings, lossy=lossy):
+    elif found := fitness.findings(said.info, said.settings, lossy=lossy, cluster=config.redis_cluster):
         yield from (wrong(PART, f"{each}. Set it in the server's configuration.") for each in found)
     elif lossy:
         yield warning(PART, "Durability is lossy: usage that was acknowledged may be lost. Never bill by it.")
@@ -118,8 +133,8 @@ def _replicas(count: int, config: Config) -> Iterator[Diagnosis]:
         )
 
 
-def _fences(closed: int) -> Diagnosis:
-    part, all_of_them = "worker", keyspace.SHARDS
+def _fences(closed: int, all_of_them: int) -> Diagnosis:
+    part = "worker"
     if not closed:
         return ok(part, f"A worker has certified the server: {all_of_them} of {all_of_them} shards are open.")
     opened = f"{all_of_them - closed} of {all_of_them} shards are open"

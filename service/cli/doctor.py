@@ -9,7 +9,7 @@ from typing import Final
 import click
 import msgspec
 
-from service.cli import diagnose_payments, diagnose_postgres, diagnose_redis, settings, show
+from service.cli import diagnose_cluster, diagnose_payments, diagnose_postgres, diagnose_redis, settings, show
 from service.cli.diagnosis import Diagnosis, ok, warning, wrong
 from service.clock import Clock, SystemClock
 from service.config import Config, ConfigError
@@ -61,7 +61,8 @@ def examine(data: Path | None, clock: Clock) -> Iterator[Diagnosis]:
     if config.test_clock:
         yield warning(_VARIABLES, "METERGATE_TEST_CLOCK is on: who may operate may move the time.")
     yield from diagnose_postgres.examine(config, clock)
-    yield from diagnose_redis.examine(config, clock)
+    redis = diagnose_cluster if config.redis_cluster else diagnose_redis
+    yield from redis.examine(config, clock)
     yield from diagnose_payments.examine(config)
 
 

@@ -28,7 +28,7 @@ async def consume(context: Context, wanted: Wanted) -> Consumed:
     feature does not take); IdempotencyMismatchError, KeyExpiredError; UnavailableError when it could not be
     counted, or nobody knows whether it was: with the same id it may be asked again; JournalFullError.
     """
-    context.pressure.require_room()
+    context.pressure.require_room(wanted.tenant_id)
     now = context.clock.now()
     for _ in range(fitting.TRIES):
         asked = await fitting.ask(context, wanted, now)

@@ -100,10 +100,9 @@ async def record(
     An event without an id has an empty `event_id`; one is made. Errors: UnavailableError when a tenant is in
     no cache and Postgres is away, or no catalog is active; JournalFullError; nothing is recorded then.
     """
-    if not waited:
-        context.pressure.require_room()
     now = context.clock.now()
-    items = [_item(event) for event in events]
+    told = [_item(event) for event in events]
+    items = told if waited else _with_room(context, told)
     for item, one in zip(items, waited, strict=False):
         item.fingerprint = one.fingerprint
     await _prepare(context, items, now)
@@ -118,7 +117,7 @@ async def record(
     if not waited:
         await _commit(context, items)
         await _keep_aside(context, items, now)
-    results = [item.result or Result(event_id=item.event.event_id, status="retry") for item in items]
+    results = [item.result or Result(event_id=item.event.event_id, status="retry") for item in told]
     return results, context.clock.now()
 
 
@@ -127,7 +126,7 @@ async def record_one(context: Context, event: Usage) -> tuple[Result, datetime]:
 
     Errors: as `record`.
     """
-    context.pressure.require_room()
+    context.pressure.require_room(event.tenant_id)
     now = context.clock.now()
     item = _item(event)
     if not _is_at_hand(context, item, now):
@@ -177,6 +176,19 @@ async def keep_rejected(
             await usage_store.keep_rejected(connection, rows)
     except errors.UnavailableError:
         return
+
+
+def _with_room(context: Context, items: Sequence[_Item]) -> Sequence[_Item]:
+    """All of them, but for those whose node of a cluster is nearly full: they must come again.
+
+    Errors: JournalFullError, if that is all of them.
+    """
+    if not context.pressure.full or not items:
+        return items
+    found = [item for item in items if context.pressure.has_room(item.event.tenant_id)]
+    if not found:
+        context.pressure.require_room(items[0].event.tenant_id)
+    return found
 
 
 def _item(event: Usage) -> _Item:

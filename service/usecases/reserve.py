@@ -29,7 +29,7 @@ async def reserve(context: Context, wanted: Wanted) -> Reserved:
 
     Errors: as consume.consume; ConflictError when the tenant has too many open reservations.
     """
-    context.pressure.require_room()
+    context.pressure.require_room(wanted.tenant_id)
     now = context.clock.now()
     assert wanted.seconds is not None, "a reservation ends"
     for _ in range(fitting.TRIES):

@@ -125,7 +125,7 @@ where c.shard = n.shard;
 -- name: note_trim
 -- What was committed a while ago may go; what is committed now is noted for the next time.
 update flush_cursors set trim_id = next_trim_id, next_trim_id = last_id, next_trim_at = %(now)s
-where next_trim_at is null or next_trim_at <= %(before)s;
+where shard = any(%(shards)s) and (next_trim_at is null or next_trim_at <= %(before)s);
 
 -- name: trims
 select shard, trim_id as last_id from flush_cursors where trim_id <> '0-0' order by shard;

@@ -1,169 +1,275 @@
-"""On a real cluster of three nodes every act works on the node of its shard, and every shard is some node's.
+"""The whole service on a real cluster of three nodes: nothing lost, nothing doubled, whatever becomes of one.
 
-Each node has a link of its own, and with it everything that is made of one: whoever serves its shards knows
-its run, and certifies it, flushes it and trims it like a server by itself.
+One cluster serves this file. The last tests move a slot for good, and put a replica in a primary's place.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
-from itertools import count
 
+import httpx
 import msgspec
 import pytest
-import redis
+from redis.crc import key_slot
 
+from jobs import announce, expire, flush, housekeep, inbox
 from policies import limits
+from policies.errors import JournalFullError
 from policies.model import Catalog
 from service import wiring
+from service.cli import diagnose_cluster
+from service.clock import FixedClock, SystemClock
 from service.config import Config
 from service.context import Context
-from service.usecases import check, reservations, reserve, revise
-from service.usecases.check import Check
-from service.usecases.events import EventName
-from service.usecases.fitting import Wanted
-from service.usecases.reservations import Told
-from store import certify, corrections, flush, keyspace, postgres
-from store.link import Link
-from store.reading import FenceClosedError
-from tests.conftest import NOW
-from tests.store import cluster, ledger
-from tests.store.ledger import ORDER, TOKENS, event
+from service.usecases import books
+from store import certify, incidents, keyspace, link, postgres
+from tests.conftest import NOW, PATIENT
+from tests.servers import until
+from tests.store import ledger
+from tests.store.cluster import NODES, Cluster, Node, cluster, eventually, tenant_on
+from tests.store.ledger import TOKENS, event, worker
 from tests.store.test_consume import use
 
 
-class Served(msgspec.Struct, frozen=True):
-    """A node, what serves its shards, and a tenant of one of them."""
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    with cluster() as made:
+        yield made
 
-    node: cluster.Node
-    context: Context
-    tenant_id: str
 
-    @property
-    def link(self) -> Link:
-        return self.context.counters.link
-
-    async def certified(self) -> int:
-        opened = await certify.certify(self.context.pool, self.link, now=NOW, of=self.node.shards)
-        return len(opened)
-
-    async def flushed(self) -> int:
-        flushed = await flush.flush_once(self.context.pool, self.link, now=NOW, shards=self.node.shards)
-        assert not flushed.more
-        return flushed.events
-
-    async def kept(self) -> list[int]:
-        """What Postgres has of the tenant: by events, hours and days."""
-        queries = (
-            b"select sum(measured)::bigint from usage_events where tenant_id = %(tenant_id)s",
-            b"select sum(quantity)::bigint from usage_hourly where tenant_id = %(tenant_id)s",
-            b"select sum(quantity)::bigint from usage_daily where tenant_id = %(tenant_id)s",
-        )
-        async with postgres.transaction(self.context.pool) as connection:
-            params = {"tenant_id": self.tenant_id}
-            return [(await postgres.scalars(connection, query, params))[0] for query in queries]
-
-    async def used(self) -> int:
-        """What is counted of the tenant's month."""
-        return sum(await ledger.levels(self.context, self.tenant_id))
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's run ends when all nodes are done, however busy the machine is."""
+    monkeypatch.setattr(limits, "NODE_PATIENCE_S", PATIENT.redis_s)
 
 
 @pytest.fixture
-async def served(catalog: Catalog, config: Config, clock, context: Context) -> AsyncIterator[list[Served]]:
-    """All nodes, open, and with the catalog."""
-    with cluster.cluster() as nodes:
-        async with AsyncExitStack() as opened:
-            found = []
-            for node in nodes:
-                ours = msgspec.structs.replace(config, redis_url=node.url)
-                own = await opened.enter_async_context(wiring.open_context(ours, clock))
-                tenant_id = next(
-                    name for n in count() if keyspace.shard_of(name := f"t{n}") in set(node.shards)
-                )
-                found.append(Served(node, own, tenant_id))
-            for each in found:
-                assert await each.certified() == len(each.node.shards)
-                await each.context.counters.set_active_catalog(catalog.hash, each.node.shards)
-            yield found
+def config(database_url: str, nodes: Cluster) -> Config:
+    """Of the nodes one is named."""
+    nodes.empty()
+    return Config(database_url=database_url, redis_url=nodes.nodes[0].url, redis_cluster=True)
 
 
-async def story(served: Served) -> None:
-    """Each act of a tenant; 60 + 2,000 + 10 + 30 units are left, and what was amended is 1,500."""
-    context, tenant_id = served.context, served.tenant_id
-    told = [event(n, quantity, tenant_id=tenant_id) for n, quantity in ((1, 60), (2, 2_000), (3, 7), (1, 60))]
-    assert await ledger.statuses(context, *told) == ["accepted"] * 3 + ["duplicate"]
-    assert (await use(context, 4, 10, tenant_id=tenant_id)).consumed
-    assert not (await use(context, 5, 10**9, tenant_id=tenant_id)).consumed
-    settled, released = [await hold(context, tenant_id, number) for number in (6, 7)]
-    await reservations.settle(context, Told(settled, None), 30)
-    await reservations.release(context, Told(released, None))
-    for event_id, quantity in (("e2", 1_500), ("e3", None)):
-        wish = revise.Wish(quantity=quantity, reason="it was wrong")
-        await revise.revise(context, ORDER, EventName(tenant_id, "tests", event_id), wish)
-    expiring = await hold(context, tenant_id, 8)
-    later = NOW + timedelta(minutes=10)
-    assert await context.holds.tenants_due(now=later, shards=served.node.shards) == [tenant_id], expiring
-    assert await context.holds.sweep(tenant_id, now=later) == 1
+@pytest.fixture
+async def counting(context: Context, catalog: Catalog) -> Context:
+    """All shards certified by a worker, which has named the catalog to each; no file is rewritten first."""
+    for node in context.counters.link.nodes():
+        await node.link.send([("SET", keyspace.rewritten(node.shards[0]), link.RUN_ID)])
+    assert await flush.run(worker(context), NOW) == f"opened {keyspace.SHARDS} shards"
+    assert await announce.run(worker(context), NOW) == "the active catalog"
+    return context
 
 
-async def hold(context: Context, tenant_id: str, number: int) -> str:
-    wanted = Wanted(
-        event_id=f"h{number}",
-        tenant_id=tenant_id,
-        service_id="tests",
-        feature_id=TOKENS,
-        quantity=20,
-        seconds=60,
-    )
-    given = await reserve.reserve(context, wanted)
-    assert given.reservation_id is not None
-    return given.reservation_id
+async def on(context: Context, node: Node, *, beside: str = "") -> str:
+    """A tenant of a node, subscribed to pro."""
+    tenant_id = tenant_on(context.counters.link, node.address, beside=beside)
+    await ledger.subscribed(context, tenant_id, "pro")
+    return tenant_id
+
+
+async def used(context: Context, tenant_id: str) -> int:
+    return sum(await ledger.levels(context, tenant_id))
+
+
+async def brought_over(context: Context) -> None:
+    """A worker does all that is to be done."""
+    for job in (flush, inbox, flush, inbox):
+        await job.run(worker(context), NOW)
 
 
 LEFT = 60 + 1_500 + 10 + 30
+"""What the story leaves of a tenant's acts."""
 
 
-async def test_every_act_works_on_the_node_of_its_shard(served: list[Served], catalog: Catalog):
-    assert sorted(s for each in served for s in each.node.shards) == list(range(keyspace.SHARDS))
-    assert len({each.link.run_id for each in served}) == cluster.NODES
-    for each in served:
-        await ledger.subscribed(each.context, each.tenant_id, "pro")
-        await story(each)
-        (decision,) = await check.check(each.context, [Check(tenant_id=each.tenant_id, feature_id=TOKENS)])
-        assert (decision.usage, decision.degraded, decision.catalog) == (LEFT, False, catalog.hash)
-        await each.flushed()
-        assert await each.kept() == [LEFT] * 3
-        assert await each.context.counters.active_catalog(each.node.shards) == catalog.hash
-    await goes_to_no_other_node(*served[:2])
-    await survives_a_wipe(*served)
+async def story(api: httpx.AsyncClient, tenant_id: str) -> None:
+    """Each act of a tenant beside its reports, by HTTP; one reservation stays open until it is overdue."""
+    named = {"tenantId": tenant_id, "serviceId": "tests", "featureId": TOKENS}
+
+    async def ask(path: str, **fields) -> dict:
+        answer = await api.post(path, json=fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert (await ask("/v1/consume", **named, id="c1", quantity=10))["consumed"]
+    assert not (await ask("/v1/consume", **named, id="c2", quantity=10**9))["consumed"]
+    settled, released, _ = [
+        (await ask("/v1/reservations", **named, id=f"r{n}", quantity=20, ttlSeconds=60))["reservationId"]
+        for n in range(3)
+    ]
+    await ask(f"/v1/reservations/{settled}/settle", quantity=30)
+    await api.post(f"/v1/reservations/{released}/release")
+    wrong = {"tenantId": tenant_id, "reason": "it was wrong"}
+    await ask("/v1/usage/tests/e2/amend", **wrong, quantity=1_500)
+    await ask("/v1/usage/tests/e3/void", **wrong)
 
 
-async def goes_to_no_other_node(one: Served, other: Served) -> None:
-    """What is sent to a node that has not the shard is not acknowledged, and not believed."""
-    lost = msgspec.structs.replace(one, context=other.context)
-    assert await ledger.statuses(lost.context, event(90, 5, tenant_id=one.tenant_id)) == ["accepted"]
-    waiting = await flush.flush_once(other.context.pool, other.link, now=NOW, shards=other.node.shards)
-    assert waiting.events == 0, "it is in the inbox, which Postgres has"
-    assert await one.used() == LEFT
+async def test_the_main_story_by_http(counting: Context, api: httpx.AsyncClient, nodes: Cluster):
+    tenants = [await on(counting, node) for node in nodes.nodes]
+    told = [
+        {"id": f"e{n}", "tenantId": tenant_id, "serviceId": "tests", "featureId": TOKENS, "quantity": q}
+        for tenant_id in tenants
+        for n, q in ((1, 60), (2, 2_000), (3, 7), (1, 60))
+    ]
+    answer = (await api.post("/v1/usage", json={"events": told})).json()
+    assert (answer["accepted"], answer["duplicates"], answer["retry"]) == (3 * NODES, NODES, 0)
+    for tenant_id in tenants:
+        await story(api, tenant_id)
+    overdue = NOW + timedelta(minutes=10)
+    assert await expire.run(worker(counting), overdue) == f"{NODES} reservations"
+    await brought_over(counting)
+    checks = [{"tenantId": tenant_id, "featureId": TOKENS} for tenant_id in tenants]
+    decisions = (await api.post("/v1/check/batch", json={"checks": checks})).json()["decisions"]
+    assert [(one["usage"], one["reserved"], one["degraded"]) for one in decisions] == [
+        (LEFT, 0, False)
+    ] * NODES
+    for tenant_id in tenants:
+        asked = {"tenantId": tenant_id, "featureId": TOKENS}
+        assert (await api.get("/v1/reports/usage", params=asked)).json()["total"] == LEFT
+        assert (await books.check(counting, tenant_id, apart_s=0)).open == []
+    for later in (0, 1, 2):
+        await housekeep.run(worker(counting), NOW + later * timedelta(seconds=limits.TRIM_DELAY_S))
+    await counting.backlog.measure_redis(counting.counters.link)
+    assert counting.backlog.entries == NODES, "of each journal the last entry stays"
+    ready = (await api.get("/health/ready")).json()
+    assert (ready["status"], ready["findings"]) == ("ready", [])
 
 
-async def survives_a_wipe(wiped: Served, *others: Served) -> None:
-    """A node that has lost everything closes its own shards alone, and has them back from Postgres."""
-    with redis.Redis.from_url(wiped.node.url) as client:
-        client.flushall()
-    with pytest.raises(FenceClosedError):
-        await wiped.used()
+def test_the_doctor_looks_at_every_node(nodes: Cluster, database_url: str):
+    config = Config(database_url=database_url, redis_url=nodes.nodes[1].url, redis_cluster=True)
+    first, *told = list(diagnose_cluster.examine(config, SystemClock()))
+    assert (first.status, first.detail[:32]) == ("ok", "The cluster has all 256 shards: ")
+    for node in nodes.nodes:
+        assert node.address in first.detail
+        assert any(one.detail == f"Valkey 9.1.2 answers at {node.url}." for one in told)
+    assert [one for one in told if one.part == "redis" and one.status == "wrong"] == []
+
+
+async def test_a_full_node_turns_away_what_is_its_own(counting: Context, nodes: Cluster):
+    full, roomy = [await on(counting, node) for node in nodes.nodes[:2]]
+    node = nodes.nodes[0]
+    node.ask("CONFIG", "SET", "maxmemory", 1_000_000)
+    try:
+        await counting.pressure.measure()
+        told = (event(1, 60, tenant_id=full), event(1, 60, tenant_id=roomy))
+        assert await ledger.statuses(counting, *told) == ["retry", "accepted"]
+        with pytest.raises(JournalFullError):
+            await use(counting, 2, 10, tenant_id=full)
+        assert (await use(counting, 2, 10, tenant_id=roomy)).consumed
+    finally:
+        node.ask("CONFIG", "SET", "maxmemory", 0)
+    await counting.pressure.measure()
+    assert await ledger.statuses(counting, *told) == ["accepted", "duplicate"]
+
+
+async def test_a_node_that_is_lost_closes_its_own_shards_alone(
+    counting: Context, api: httpx.AsyncClient, nodes: Cluster
+):
+    lost, *others = [await on(counting, node) for node in nodes.nodes]
+    assert (
+        await ledger.statuses(counting, *(event(1, 60, tenant_id=each) for each in (lost, *others)))
+        == ["accepted"] * NODES
+    )
+    nodes.nodes[0].kill()
+    told = [event(2, 100, tenant_id=each) for each in (lost, *others)]
+    assert await ledger.statuses(counting, *told) == ["accepted"] * NODES, "of the lost one in the inbox"
+    with pytest.raises(link.RedisAwayError):
+        await used(counting, lost)
+    with pytest.raises(link.RedisAwayError, match=nodes.nodes[0].address):
+        await flush.run(worker(counting), NOW)
     for each in others:
-        assert await certify.uncertified(each.link, each.node.shards) == []
-        assert await each.used() == LEFT
-    assert await wiped.certified() == len(wiped.node.shards)
-    assert await wiped.used() == LEFT
-    assert await corrections.apply_corrections(wiped.context.pool, wiped.context.counters) == 0
-    await ledger.statuses(wiped.context, event(1, 60, tenant_id=wiped.tenant_id))
-    assert await wiped.flushed() == 0, "its mark is gone, so that only the flush knows it"
-    taken_back = await corrections.apply_corrections(wiped.context.pool, wiped.context.counters)
-    assert taken_back == 2, "of its bucket and of a cap"
-    assert await wiped.used() == LEFT
-    for delay in (0, 1, 2):
-        at = NOW + delay * timedelta(seconds=limits.TRIM_DELAY_S)
-        await flush.trim(wiped.context.pool, wiped.link, now=at, shards=wiped.node.shards)
+        assert await used(counting, each) == 160
+        assert await ledger.stored(counting, each) == (2, 160)
+        assert (await use(counting, 3, 10, tenant_id=each)).consumed
+    (finding,) = [f for f in (await api.get("/health/ready")).json()["findings"] if f["part"] == "redis"]
+    parts = {node.name: len(node.shards) for node in counting.counters.link.nodes()}
+    own = parts[nodes.nodes[0].address]
+    assert finding["detail"] == f"1 of 3 nodes, with {own} of 256 shards: Redis does not answer."
+    told = (await api.get("/metrics")).text
+    up = {node.address: float(node is not nodes.nodes[0]) for node in nodes.nodes}
+    for address, value in up.items():
+        assert f'metergate_redis_node_up{{node="{address}"}} {value}' in told
+    nodes.nodes[0].start()
+    await opened_again(counting)
+    await brought_over(counting)
+    assert await used(counting, lost) == 160
+    assert await ledger.stored(counting, lost) == (2, 160)
+
+
+async def opened_again(context: Context) -> None:
+    """A worker goes on until every shard is open."""
+    async with asyncio.timeout(PATIENT.redis_s):
+        while True:
+            try:
+                await flush.run(worker(context), NOW)
+            except link.RedisAwayError:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+async def test_a_slot_moves_in_the_middle_of_intake(counting: Context, nodes: Cluster):
+    source, target = nodes.nodes[1:]
+    moving = await on(counting, source)
+    beside = await on(counting, source, beside=moving)
+    slot = key_slot(keyspace.tag(keyspace.shard_of(moving)).encode())
+    stop, taken = asyncio.Event(), 0
+
+    async def intake() -> None:
+        nonlocal taken
+        while not stop.is_set():
+            told = [event(taken, 1, tenant_id=each) for each in (moving, beside)]
+            assert await ledger.statuses(counting, *told) == ["accepted"] * 2
+            taken += 1
+
+    reporting = asyncio.create_task(intake())
+    await eventually(lambda: taken > 3, "it is under way")
+    for _ in nodes.move(slot, source, target):
+        await eventually(lambda so_far=taken: taken > so_far + 3, "it goes on meanwhile")
+        await flush.run(worker(counting), NOW)
+        assert (await ledger.stored(counting, beside))[0] > 3, "a shard that stays is flushed meanwhile"
+    of_source = counting.counters.link.of(keyspace.shard_of(beside))
+    await eventually(
+        lambda: counting.counters.link.of(keyspace.shard_of(moving)) is not of_source,
+        "it is seen to have moved",
+    )
+    await opened_again(counting)
+    await eventually(lambda so_far=taken: taken > so_far + 3, "it goes on there")
+    stop.set()
+    await reporting
+    await brought_over(counting)
+    for each in (moving, beside):
+        assert await used(counting, each) == taken
+        assert await ledger.stored(counting, each) == (taken, taken)
+    async with postgres.transaction(counting.pool) as connection:
+        assert await incidents.open_by_kind(connection) == []
+
+
+async def test_a_replica_takes_over(counting: Context, clock: FixedClock, config: Config, nodes: Cluster):
+    primary, replica = nodes.nodes[0], nodes.replica
+    until(lambda: following(replica), "it follows")
+    tenant_id, elsewhere = await on(counting, primary), await on(counting, nodes.nodes[1])
+    waiting = msgspec.structs.replace(config, redis_replicas=1)
+    async with wiring.open_context(waiting, clock, PATIENT) as context:
+        assert await ledger.statuses(context, event(1, 60, tenant_id=tenant_id)) == ["accepted"]
+        await context.backlog.measure_postgres(context.pool)
+        assert context.backlog.waiting == 0, "the replica has it, and nothing else"
+        primary.kill()
+        replica.ask("CLUSTER", "FAILOVER", "TAKEOVER")
+        own = keyspace.shard_of(tenant_id)
+        before = context.counters.link.of(own)
+        await eventually(lambda: context.counters.link.of(own) is not before, "it is seen to have taken over")
+        assert await ledger.statuses(context, event(2, 5, tenant_id=elsewhere)) == ["accepted"]
+    await opened_again(counting)
+    await brought_over(counting)
+    assert await used(counting, tenant_id) == 60
+    assert await ledger.stored(counting, tenant_id) == (1, 60)
+    async with postgres.transaction(counting.pool) as connection:
+        assert await incidents.open_by_kind(connection) == []
+    primary.start()  # it finds that it is a replica now
+    until(lambda: following(primary), "it follows")
+    assert await certify.uncertified(counting.counters.link.of(own), [own]) == []
+
+
+def following(node: Node) -> bool:
+    said = node.ask("INFO", "replication")
+    return (said if isinstance(said, dict) else {}).get("master_link_status") == "up"
