@@ -4,7 +4,7 @@ In this process, without a server before it; 32 callers at once for the whole, e
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import uvloop
@@ -90,18 +90,27 @@ def _head(context: Context, asker: _Asker) -> Stages:
     }
 
 
+def _drive(work: Coroutine[Any, Any, object]) -> object:
+    """Runs what never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")
+
+
 def _of_use(context: Context, asker: _Asker) -> Stages:
     now, run_id = context.clock.now(), context.counters.link.of(0).run_id
     body = decode.document(_BODY, consume.ConsumeBody)
     wanted = consume.wanted(body, {})
-    asked: Any = stages._drive(fitting.ask(context, wanted, now))
+    asked: Any = _drive(fitting.ask(context, wanted, now))
     use = fitting.use(asked)
     counted = levels.of_use(asked.standing.right, None, (0,) * (4 + len(use.caps)))
     decision: Any = fitting._decided(context, asked, counted, counted_it=True)
     waiting: list[Any] = [Waiting(use, now, None)]  # type: ignore[arg-type]  # nobody waits
     return _head(context, asker) | {
         "decode": lambda: decode.document(_BODY, consume.ConsumeBody),
-        "right and ceilings": lambda: stages._drive(fitting.ask(context, consume.wanted(body, {}), now)),
+        "right and ceilings": lambda: _drive(fitting.ask(context, consume.wanted(body, {}), now)),
         "line of the journal": lambda: fitting.use(asked),
         "call": lambda: consuming._packed(_SHARD, waiting, run_id),
         "decide": lambda: fitting._decided(context, asked, counted, counted_it=True),
