@@ -25,7 +25,6 @@ from service.usecases import consume
 from store import certify, consuming, corrections, crash_points, flush, scripts
 from store.counters import Counters
 from store.link import RedisAwayError
-from store.reading import FenceClosedError
 from tests import overtaking
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="disks are watched by a promise of Linux")
@@ -154,8 +153,8 @@ async def test_who_hung_takes_nothing_back_from_counters_that_were_put_back_sinc
 
     monkeypatch.setattr(corrections, "crash_point", hang)
     monkeypatch.setattr(Counters, "correct", late)
-    with pytest.raises((FenceClosedError, RedisAwayError, errors.UnavailableError)):
-        await corrections.apply_corrections(pool, scene.context.counters)
+    with contextlib.suppress(RedisAwayError, errors.UnavailableError):  # or its shard is passed over
+        assert await corrections.apply_corrections(pool, scene.context.counters) == 0
     assert hung
     await scene.at_rest()
     verdict = scene.judge()
